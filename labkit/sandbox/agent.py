@@ -1,0 +1,239 @@
+"""The agent: builds the lab, becomes its PID 1, and starts a shell for each terminal.
+
+Started by exec (`launch`), single-threaded, standard library only. Two processes of it live on: the guard, outside
+the lab's PID namespace, which ends when the notebook's kernel ends; and PID 1, which the kernel kills when the guard
+ends, and with it every process, mount and file of the lab. Nothing has to be cleaned up, so nothing can be forgotten.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import resource
+import select
+import signal
+import socket
+import struct
+import sys
+import termios
+
+from ..linux import (
+    CLONE_NEWIPC,
+    CLONE_NEWNS,
+    CLONE_NEWPID,
+    CLONE_NEWUSER,
+    CLONE_NEWUTS,
+    PR_SET_DUMPABLE,
+    PR_SET_PDEATHSIG,
+    SIGCHLD,
+    clone,
+    pidfd_open,
+    prctl,
+    sethostname,
+    unshare,
+)
+from . import protocol, rootfs
+
+HOST_NAME = "server"
+UNPRIVILEGED = 65534  # "nobody": whom the agent becomes where root starts it
+ENVIRONMENT = {
+    "HOME": "/root",
+    "USER": "root",
+    "LOGNAME": "root",
+    "SHELL": "/bin/bash",
+    "TERM": "xterm-256color",
+}
+LIMITS = {
+    resource.RLIMIT_NPROC: 256,  # counted in the lab's user namespace alone since Linux 5.14
+    resource.RLIMIT_NOFILE: 1024,
+    resource.RLIMIT_CORE: 0,
+}
+
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+TIOCSPTLCK, TIOCGPTPEER = 0x40045431, 0x5441  # <asm/ioctls.h> of x86-64 and arm64: ioctl_tty(2), Linux 4.13
+
+
+class Step:
+    """The step of the way into the lab that is being tried: `refused` names it when the kernel says no."""
+
+    now = ""
+
+
+def main(control_fd: int, python: str, package: str) -> NoReturn:
+    """`python`: prefix of a Python outside /usr, or ""; `package`: the folder of labkit."""
+    control = socket.socket(fileno=control_fd)
+    try:
+        notebook = pidfd_open(os.getppid())
+        kit = _read_kit(package)
+        _leave_the_host(python)
+        Step.now = "start PID 1 of the lab"
+        pid = clone(_pid_1, SIGCHLD, control, python, kit)
+    except OSError as error:
+        _refuse(control, error)
+    protocol.send(control, "started", pid)
+    _guard(control, notebook, pid)
+
+
+def _read_kit(package: str) -> dict[str, bytes]:
+    """labkit.linux for the lab's own Python: a copy, since the folder may be one that the lab's user can not reach."""
+    kit = {f"{rootfs.KIT}/labkit/__init__.py": b""}
+    for name in os.listdir(f"{package}/linux"):
+        if name.endswith(".py"):
+            with open(f"{package}/linux/{name}", "rb") as file:
+                kit[f"{rootfs.KIT}/labkit/linux/{name}"] = file.read()
+    return kit
+
+
+def _leave_the_host(python: str) -> None:
+    """Twice into new user and mount namespaces: in the first the host is sealed, in the second the seal is locked."""
+    if started_by_root := os.geteuid() == 0:
+        if python:
+            Step.now = "make Python readable for the lab"
+            unshare(CLONE_NEWNS)
+            rootfs.stage(python)
+        Step.now = "become an unprivileged user"
+        os.setgroups([])
+        os.setresgid(UNPRIVILEGED, UNPRIVILEGED, UNPRIVILEGED)
+        os.setresuid(UNPRIVILEGED, UNPRIVILEGED, UNPRIVILEGED)
+        prctl(PR_SET_DUMPABLE, 1)  # changing the uid cleared it, and /proc/self would belong to root
+    Step.now = "make a user namespace"
+    _enter_user_namespace(CLONE_NEWNS)
+    if python and not started_by_root:
+        Step.now = "make Python readable for the lab"
+        rootfs.stage(python)
+    Step.now = "make the host read-only"
+    rootfs.seal()
+    Step.now = "make the lab's namespaces"
+    _enter_user_namespace(CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWIPC)
+
+
+def _enter_user_namespace(others: int) -> None:
+    uid, gid = os.geteuid(), os.getegid()
+    unshare(CLONE_NEWUSER | others)
+    for name, content in (("setgroups", "deny"), ("uid_map", f"0 {uid} 1"), ("gid_map", f"0 {gid} 1")):
+        with open(f"/proc/self/{name}", "w") as file:
+            file.write(content)
+    os.setresgid(0, 0, 0)
+    os.setresuid(0, 0, 0)
+
+
+def _guard(control: socket.socket, notebook: int, pid: int) -> NoReturn:
+    """Wait until the notebook's kernel, its end of the socket, or the lab has ended; then end the lab, and wait for
+    that.
+    """
+    lab = pidfd_open(pid)
+    poller = select.poll()
+    poller.register(notebook, select.POLLIN)
+    poller.register(lab, select.POLLIN)
+    poller.register(control, 0)  # what is to be read is for PID 1; a hang-up is reported all the same
+    poller.poll()
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)  # returns when every process of the lab has ended: pid_namespaces(7)
+    os._exit(0)
+
+
+def _pid_1(control: socket.socket, python: str, kit: dict[str, bytes]) -> NoReturn:
+    try:
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        with open("/proc/self/oom_score_adj", "w") as file:
+            file.write("1000")  # where memory gets short, the lab goes first, and with PID 1 the memory of its tmpfs
+        with open("/proc/self/comm", "w") as file:
+            file.write("agent")
+        Step.now = "name the host"
+        sethostname(HOST_NAME)
+        Step.now = "build the lab's file system"
+        nonce = os.urandom(6).hex()
+        rootfs.build(python, kit, nonce)
+        pts = os.open("/dev/pts", os.O_PATH | os.O_CLOEXEC)
+    except OSError as error:
+        _refuse(control, error)
+    protocol.send(control, "ready", nonce)
+    _serve(control, pts)
+
+
+def _refuse(control: socket.socket, error: OSError) -> NoReturn:
+    protocol.send(control, "refused", Step.now, error.errno, error)
+    os._exit(1)
+
+
+def _serve(control: socket.socket, pts: int) -> NoReturn:
+    """Open terminals as the notebook asks for them, and reap whatever ends in the lab."""
+    wake_read, wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    poller = select.poll()
+    poller.register(control, select.POLLIN)
+    poller.register(wake_read, select.POLLIN)
+    while True:
+        for fd, _ in poller.poll():
+            if fd == wake_read:
+                os.read(wake_read, 4096)
+                _reap()
+                continue
+            fields, _ = protocol.receive(control)
+            if not fields:
+                os._exit(0)
+            try:
+                master = _open_terminal(pts, int(fields[1]), int(fields[2]))
+            except OSError as error:
+                protocol.send(control, "failed", error.errno, error)
+            else:
+                protocol.send(control, "opened", fds=(master,))
+                os.close(master)
+
+
+def _reap() -> None:
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        pass
+
+
+def _open_terminal(pts: int, rows: int, columns: int) -> int:
+    """Start a shell on a new PTY of the lab; its master. Waits until the shell is running, or says why it is not."""
+    master = os.open("ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC, dir_fd=pts)
+    fcntl.ioctl(master, TIOCSPTLCK, struct.pack("i", 0))
+    slave = fcntl.ioctl(master, TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+    said, say = os.pipe2(os.O_CLOEXEC)
+    try:
+        clone(_shell, SIGCHLD, slave, say)
+        os.close(say)
+        if refusal := os.read(said, 4):  # nothing: execve() closed it
+            raise OSError(
+                struct.unpack("i", refusal)[0],
+                f'execve("/bin/bash"): {os.strerror(struct.unpack("i", refusal)[0])}',
+            )
+    except OSError:
+        os.close(master)
+        raise
+    finally:
+        os.close(slave)
+        os.close(said)
+    return master
+
+
+def _shell(slave: int, say: int) -> NoReturn:
+    try:
+        os.setsid()
+        fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
+        for fd in range(3):
+            os.dup2(slave, fd)
+        for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them
+            signal.signal(number, signal.SIG_DFL)
+        for limit, value in LIMITS.items():
+            resource.setrlimit(limit, (value, value))
+        os.chdir("/root")
+        os.execve("/bin/bash", ["/bin/bash"], ENVIRONMENT)
+    except OSError as error:
+        os.write(say, struct.pack("i", error.errno))
+        os._exit(127)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), sys.argv[2], sys.argv[3])
