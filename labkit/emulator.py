@@ -1,0 +1,62 @@
+"""Bytes that a terminal was sent, as the text that a person reads there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+
+import pyte
+
+CONTROLS = frozenset(range(32)) - frozenset(b"\t\n") | {127}  # all that does more than move on to the next cell or line
+MOST = 1 << 20  # bytes that are emulated: pyte needs about a second for each megabyte
+
+
+def text(data: bytes, rows: int = 24, columns: int = 80) -> str:
+    """What stands on the screen and in its scrollback after `data`, without blank lines at the end.
+
+    Data with no control but tab and newline is read as it is, at any size and with its long lines whole. All else
+    goes through a terminal emulator (pyte), the last megabyte of it, and wraps at `columns` as in the terminal
+    itself.
+    """
+    plain = data.replace(b"\r\n", b"\n")
+    if CONTROLS.isdisjoint(plain):
+        return plain.decode("utf-8", "replace").expandtabs().rstrip("\n")
+    left_out = max(0, len(data) - MOST)
+    screen = _Screen(columns, rows)
+    pyte.ByteStream(screen).feed(data[left_out:])
+    note = f"[{left_out} bytes before this are not shown]\n" if left_out else ""
+    return note + screen.text()
+
+
+def _lenient(handler: Callable[..., None]) -> Callable[..., None]:
+    """Ignores a sequence whose parameters pyte's handler does not take (vim sends some), as terminals do; pyte would
+    raise.
+    """
+
+    def handle(*parameters: int, **options: bool) -> None:
+        with suppress(TypeError):
+            handler(*parameters, **options)
+
+    return handle
+
+
+class _Screen(pyte.Screen):
+    """A screen that keeps the lines which scroll out of its top."""
+
+    def __init__(self, columns: int, lines: int) -> None:
+        super().__init__(columns, lines)
+        self._scrollback: list[str] = []
+        for name in set(pyte.Stream.csi.values()):
+            setattr(self, name, _lenient(getattr(self, name)))
+
+    def index(self) -> None:
+        if self.margins is None and self.cursor.y == self.lines - 1:
+            self._scrollback.append(self._line(0))
+        super().index()
+
+    def _line(self, y: int) -> str:
+        line = self.buffer[y]
+        return "".join(line[x].data for x in range(max(line, default=-1) + 1)).rstrip()
+
+    def text(self) -> str:
+        return "\n".join([*self._scrollback, *map(self._line, range(self.lines))]).rstrip("\n")

@@ -1,0 +1,192 @@
+"""The lab: starts the agent, owns the terminals, compares what they see."""
+
+from __future__ import annotations
+
+import re
+import weakref
+
+from . import doctor, processes
+from .errors import LabEnded, LabError, LabRefused
+from .labels import Labels
+from .linux import mountinfo
+from .linux.namespaces import Namespace
+from .sandbox.launch import Ended, Refused, Sandbox
+from .stream import State, Stream
+from .terminal import Surroundings, Terminal, identity
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import pandas
+
+OWN = (
+    "/",
+    "/proc",
+    "/dev",
+)  # the mounts that any server has; all else that the agent made is the kit's plumbing
+PROMPT_SECONDS = 20.0  # a shell needs 0.01 s to its prompt: this is for a machine that is far too busy
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,30}")
+
+
+class Lab:
+    """A disposable machine called "server", with two terminals, `left` and `right`. Also a context manager.
+
+    `rows`, `columns`: of its terminals. `timeout`: seconds that a command may take where `run` is told nothing else.
+    Errors: `LabRefused` where this system refuses a step of the way, with the cause and the mend; nothing is left then.
+    """
+
+    def __init__(self, *, rows: int = 24, columns: int = 80, timeout: float = 30.0) -> None:
+        self._size = rows, columns
+        self._timeout = timeout
+        self._terminals: dict[str, Terminal] = {}
+        self._start(["left", "right"])
+
+    def _start(self, names: list[str]) -> None:
+        try:
+            sandbox = Sandbox()
+        except Refused as refused:
+            cause, mend = doctor.explain(refused.step, refused.errno)
+            raise LabRefused(refused.step, refused.errno, refused.said, cause, mend) from None
+        self._sandbox = sandbox
+        self._end = weakref.finalize(self, sandbox.close)
+        labels = Labels(lambda: {process.namespace for process in processes.descendants(sandbox.pid)})
+        labels.of(Namespace.of(sandbox.pid))  # the default namespace is A
+        kit = frozenset(identity(mount) for mount in mountinfo.read(sandbox.pid) if mount.mount_point not in OWN)
+        self._surroundings = Surroundings(labels, kit)
+        try:
+            self._open(names)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, names: list[str]) -> None:
+        """Start all the shells, then wait for all the prompts."""
+        for name in names:
+            try:
+                stream = Stream(self._sandbox.open_terminal(*self._size), self._sandbox.nonce)
+            except Ended:
+                raise self._ended() from None
+            except OSError as error:
+                raise LabError(
+                    f"No shell could be started for terminal {name}: {error}. lab.reset() mends the lab."
+                ) from error
+            if name in self._terminals:
+                self._terminals[name]._attach(stream, self._surroundings)
+            else:
+                self._terminals[name] = Terminal(name, stream, self._surroundings, self._timeout)
+        for name in names:
+            stream = self._terminals[name]._stream
+            stream.wait(lambda stream=stream: stream.state is not State.RUNNING, PROMPT_SECONDS)  # type: ignore[misc]
+            if stream.state is not State.PROMPT:
+                raise LabError(f"The shell of terminal {name} gave no prompt. lab.reset() mends the lab.")
+
+    def _ended(self) -> LabEnded:
+        return LabEnded("The lab has ended (it was closed, or its PID 1 was killed): lab.reset() brings it back.")
+
+    # --- its terminals
+
+    @property
+    def left(self) -> Terminal:
+        return self._terminals["left"]
+
+    @property
+    def right(self) -> Terminal:
+        return self._terminals["right"]
+
+    def __getitem__(self, name: str) -> Terminal:
+        try:
+            return self._terminals[name]
+        except KeyError:
+            known = ", ".join(self._terminals)
+            raise KeyError(f'no terminal {name!r} (there are {known}): lab.open("{name}") opens one') from None
+
+    def open(self, name: str) -> Terminal:
+        """Open one more terminal, or the one of that name again whose shell has ended."""
+        if not NAME.fullmatch(name):
+            raise ValueError(
+                f"a terminal's name is a letter and then letters, digits, - or _ (at most 31): not {name!r}"
+            )
+        if name in self._terminals and self._terminals[name].alive:
+            raise LabError(f"terminal {name} is open: use lab[{name!r}]")
+        self._open([name])
+        return self._terminals[name]
+
+    # --- what they see, asked of the kernel
+
+    def mounts(self, *, all: bool = False) -> pandas.DataFrame:
+        """The mounts of all terminals' namespaces, one row a mount, one boolean column per terminal: who sees it.
+
+        A mount that two namespaces see is one mount here, though each has its own copy of it: where the copies differ
+        in options or propagation, the cell says which has what. `all`: the kit's own mounts too.
+        """
+        from . import tables
+
+        return tables.compare(self._views(all))
+
+    def differences(self, *, all: bool = False) -> pandas.DataFrame:
+        """The rows of `mounts` that not all terminals see."""
+        from . import tables
+
+        return tables.differences(self._views(all))
+
+    def visible(self, path: str) -> pandas.DataFrame:
+        """One row a terminal: its namespace, whether a mount at `path` (absolute) is in that one's table, what, and
+        why.
+        """
+        from . import tables
+
+        return tables.visible(path, self._views(True))
+
+    def namespaces(self) -> pandas.DataFrame:
+        """One row a mount namespace of the lab: the terminals and the processes in it (with the pids of the lab), its
+        inode.
+        """
+        from . import tables
+
+        labels = self._surroundings.labels
+        terminals = {name: terminal._note() for name, terminal in self._living().items()}
+        members = list(processes.descendants(self._sandbox.pid))
+        for namespace in sorted(
+            {member.namespace for member in members} - set(terminals.values()), key=lambda n: n.inode
+        ):
+            labels.of(namespace)
+        return tables.namespaces(
+            [(labels.of(m.namespace), m.namespace.inode, m.name, m.lab_pid) for m in members],
+            {name: labels.of(namespace) for name, namespace in terminals.items()},
+        )
+
+    def _living(self) -> dict[str, Terminal]:
+        living = {name: terminal for name, terminal in self._terminals.items() if terminal.alive}
+        if not living:
+            raise self._ended()
+        return living
+
+    def _views(self, all: bool) -> dict[str, tuple[str, list[mountinfo.Mount]]]:
+        """For each terminal the label of its namespace and the table that it sees."""
+        labels = self._surroundings.labels
+        return {name: (labels.of(t._note()), t._table(all)) for name, t in self._living().items()}
+
+    # --- its end
+
+    def reset(self) -> None:
+        """A pristine lab with the same terminals, whatever happened to this one."""
+        self.close()
+        self._start(list(self._terminals))
+
+    def close(self) -> None:
+        """End the lab: when this returns, no process, mount or file of it is left. Closing twice is harmless."""
+        self._end()
+        for terminal in self._terminals.values():
+            terminal._stream.wait(lambda terminal=terminal: not terminal.alive, PROMPT_SECONDS)  # type: ignore[misc]
+
+    def __enter__(self) -> Lab:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        if not any(terminal.alive for terminal in self._terminals.values()):
+            return "lab: ended; lab.reset() brings it back"
+        return "\n".join(
+            ["lab: one server, its terminals:", *(f"  {terminal!r}" for terminal in self._terminals.values())]
+        )

@@ -1,0 +1,134 @@
+"""What the terminals see, as pandas tables. Every function takes what was read already and asks the kernel nothing."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable
+
+import pandas
+
+from .linux.mountinfo import Mount
+
+Views = dict[str, tuple[str, list[Mount]]]  # for each terminal: its namespace's label, its mount table
+
+COLUMNS = (
+    "mount_point", "source", "fstype", "options", "super_options", "propagation",
+    "peer_group", "master", "mount_id", "parent_id", "root",
+)  # fmt: skip
+NUMBERS = ("peer_group", "master", "mount_id", "parent_id")
+PER_COPY = (
+    "options",
+    "super_options",
+    "propagation",
+    "peer_group",
+    "master",
+)  # may differ between a mount's copies
+
+
+def mounts(table: Iterable[Mount]) -> pandas.DataFrame:
+    """One row a mount, in the kernel's order; the columns are `COLUMNS`."""
+    rows = [{column: _cell(getattr(mount, column)) for column in COLUMNS} for mount in table]
+    return _frame(rows, COLUMNS)
+
+
+def compare(views: Views) -> pandas.DataFrame:
+    """One row a mount of any namespace: who sees it, one boolean column a terminal, and what it is."""
+    copies: dict[tuple[object, ...], dict[str, Mount]] = {}
+    for terminal, (_, table) in views.items():
+        seen: Counter[tuple[object, ...]] = Counter()
+        for mount in table:
+            key = (mount.mount_point, mount.root, mount.source, mount.fstype, mount.major, mount.minor)
+            seen[key] += 1  # the same mount twice at one place is two mounts
+            copies.setdefault((*key, seen[key]), {})[terminal] = mount
+    rows = []
+    for by_terminal in copies.values():
+        mount = next(iter(by_terminal.values()))
+        row: dict[str, object] = {"mount_point": _cell(mount.mount_point)}
+        row |= {terminal: terminal in by_terminal for terminal in views}
+        row |= {column: _cell(getattr(mount, column)) for column in ("source", "fstype", "root")}
+        row |= {column: _merged(column, by_terminal, views) for column in PER_COPY}
+        rows.append(row)
+    shown = [column for column in COLUMNS if column not in ("mount_point", "mount_id", "parent_id")]
+    return _frame(rows, ("mount_point", *views, *shown))
+
+
+def differences(views: Views) -> pandas.DataFrame:
+    """The rows of `compare` that not all terminals see."""
+    table = compare(views)
+    return table[~table[list(views)].all(axis="columns")].reset_index(drop=True)
+
+
+def visible(path: str, views: Views) -> pandas.DataFrame:
+    """One row a terminal: the label of its namespace, is a mount at `path` in its table, which, and why."""
+    if not path.startswith("/"):
+        raise ValueError(f"a mount point is an absolute path: {path!r} does not begin with /")
+    place = os.path.normpath(path)
+    found = {terminal: [m for m in table if m.mount_point == place] for terminal, (_, table) in views.items()}
+    owners = sorted({label for terminal, (label, _) in views.items() if found[terminal]})
+    rows = []
+    for terminal, (label, _) in views.items():
+        here = found[terminal]
+        rows.append(
+            {
+                "namespace": label,
+                "visible": bool(here),
+                "mounted": _cell(f"{here[-1].source} ({here[-1].fstype})") if here else "",
+                "why": _why(label, owners),
+            }
+        )
+    return pandas.DataFrame(rows, index=pandas.Index(views, name="terminal"))
+
+
+def _why(label: str, owners: list[str]) -> str:
+    if label in owners:
+        return f"it is in the mount table of namespace {label}"
+    if owners:
+        return f"it is in the table of {' and '.join(owners)}, and {label} has a table of its own"
+    return "nothing is mounted there in any terminal's namespace"
+
+
+def namespaces(members: Iterable[tuple[str, int, str, int]], terminals: dict[str, str]) -> pandas.DataFrame:
+    """One row a namespace. `members`: label, inode, name and pid of each process; `terminals`: the label of each."""
+    rows: dict[str, dict[str, object]] = {}
+    for label, inode, name, pid in sorted(members, key=lambda member: (len(member[0]), member[0], member[3])):
+        row = rows.setdefault(label, {"terminals": "", "processes": "", "inode": inode})
+        row["processes"] = f"{row['processes']}, {name} {pid}".lstrip(", ")
+    for terminal, label in terminals.items():
+        if label in rows:
+            rows[label]["terminals"] = f"{rows[label]['terminals']}, {terminal}".lstrip(", ")
+    columns = ("terminals", "processes", "inode")
+    return pandas.DataFrame(rows.values(), index=pandas.Index(rows, name="namespace"), columns=columns)
+
+
+def _merged(column: str, by_terminal: dict[str, Mount], views: Views) -> object:
+    """The value that all copies of a mount agree on; where they differ, each namespace's own ("A: shared, B:
+    private").
+    """
+    by_label = {views[terminal][0]: getattr(mount, column) for terminal, mount in by_terminal.items()}
+    if len(set(by_label.values())) == 1:
+        return _cell(next(iter(by_label.values())))
+    if column in NUMBERS:
+        return pandas.NA
+    return _cell(", ".join(f"{label}: {value}" for label, value in sorted(by_label.items())))
+
+
+def _frame(rows: list[dict[str, object]], columns: Iterable[str]) -> pandas.DataFrame:
+    frame = pandas.DataFrame(rows, columns=list(columns))
+    return frame.astype({column: "Int64" for column in NUMBERS if column in frame})
+
+
+def _cell(value: object) -> object:
+    """A cell that can be shown: what is no printable character is written as the kernel writes it in mountinfo
+    (\\012).
+    """
+    if value is None:
+        return pandas.NA
+    if not isinstance(value, str) or (value.isprintable() and "\\" not in value):
+        return value
+    return "".join(
+        character
+        if character.isprintable() and character != "\\"
+        else "".join(f"\\{b:03o}" for b in os.fsencode(character))
+        for character in value
+    )

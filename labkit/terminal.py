@@ -1,0 +1,270 @@
+"""A terminal of the lab: type a command, get its transcript; ask the kernel where its foreground process is."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import struct
+import termios
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from . import processes
+from .emulator import text
+from .errors import CommandTimeout, Interrupted, LabError, TerminalEnded, Unfinished
+from .labels import Labels
+from .linux import mountinfo
+from .linux.namespaces import Namespace
+from .stream import State, Stream
+from .transcript import Transcript
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import pandas
+
+TIOCGPTN = 0x80045430  # <asm/ioctls.h> of x86-64 and arm64: ioctl_tty(2)
+
+PATIENCE = 0.5  # seconds that a command gets to heed Ctrl-C, and then each stronger signal
+GLANCE = 0.05  # seconds between two looks at whether a running command waits for somebody to type
+LONGEST = 4095  # bytes of a line that a terminal takes in canonical mode: termios(3)
+QUOTE = b"\x16"  # Ctrl-V: the next key is text, for bash's line editor as for the terminal itself
+CTRL_C = b"\x03"
+STRONGER = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a terminal knows of its lab: names for namespaces, and the mounts of the kit (`tables.identity` of each)."""
+
+    labels: Labels
+    kit: frozenset[tuple[str, int, int, str]]
+
+
+class Terminal:
+    """A real bash on a real PTY in the lab. `timeout`: seconds that a command may take where `run` is told nothing
+    else.
+    """
+
+    def __init__(self, name: str, stream: Stream, surroundings: Surroundings, timeout: float) -> None:
+        self.name = name
+        self.timeout = timeout
+        self._typing = threading.RLock()
+        self._attach(stream, surroundings)
+
+    def _attach(self, stream: Stream, surroundings: Surroundings) -> None:
+        self._stream = stream
+        self._surroundings = surroundings
+        self._noted: Namespace | None = None
+
+    def __repr__(self) -> str:
+        if self._stream.state is State.ENDED:
+            return f"terminal {self.name}: its shell has ended"
+        label = self._surroundings.labels.of(self._note())
+        return f"terminal {self.name} in namespace {label}: {self._stream.state.value}"
+
+    @property
+    def alive(self) -> bool:
+        return self._stream.state is not State.ENDED
+
+    # --- what the kernel says of it
+
+    @property
+    def pid(self) -> int:
+        """The foreground process (the leader of the foreground process group), or else the shell: tcgetpgrp(3)."""
+        try:
+            group = os.tcgetpgrp(self._stream.master)
+            if os.path.exists(f"/proc/{group}"):
+                return group
+            return self._stream.shell
+        except (OSError, ValueError):
+            raise self._ended() from None
+
+    @property
+    def namespace(self) -> Namespace:
+        """The mount namespace of the foreground process, as the kernel says."""
+        while True:
+            pid = self.pid
+            try:
+                return Namespace.of(pid)
+            except FileNotFoundError:  # it ended meanwhile: ask who is in the foreground now
+                self._stream.wait(lambda: not self.alive, GLANCE)
+
+    def mounts(self, *, all: bool = False) -> pandas.DataFrame:
+        """The mount table of its namespace, one row a mount: proc_pid_mountinfo(5). `all`: the kit's own mounts too."""
+        from . import tables  # pandas takes longer to import than a lab to start
+
+        return tables.mounts(self._table(all))
+
+    def _table(self, all: bool) -> list[mountinfo.Mount]:
+        table = mountinfo.read(self.pid)
+        return table if all else [mount for mount in table if identity(mount) not in self._surroundings.kit]
+
+    def _note(self) -> Namespace:
+        """The namespace now; a namespace that the terminal has left since the last look may lose its label."""
+        now = self.namespace
+        if self._noted not in (None, now):
+            self._surroundings.labels.left(self._noted)
+        self._noted = now
+        return now
+
+    # --- what is typed into it
+
+    def run(self, command: str, timeout: float | None = None) -> Transcript:
+        """Type a command (its lines one by one) and wait until the shell prompts again; what was shown meanwhile.
+
+        Errors: `CommandTimeout` after `timeout` seconds (the command is stopped first), `Unfinished` where the shell
+        waits for more, `TerminalEnded`, ValueError for what can not be typed.
+        """
+        done: list[Transcript] = []
+        try:
+            done.extend(self.each(command, timeout))
+        except (CommandTimeout, Interrupted) as error:
+            error.transcript = Transcript.joined([*done, error.transcript])
+            raise
+        return Transcript.joined(done)
+
+    def each(self, commands: str, timeout: float | None = None) -> Iterator[Transcript]:
+        """Type the lines one by one, as `run` does; the transcript of each command as it ends."""
+        lines = commands.split("\n")
+        while len(lines) > 1 and not lines[0].strip():
+            del lines[0]
+        while len(lines) > 1 and not lines[-1].strip():
+            del lines[-1]
+        if "\0" in commands:
+            raise ValueError("a NUL byte can not be typed")
+        with self._typing:
+            while lines:
+                yield self._command(lines, self.timeout if timeout is None else timeout)
+                while lines and not lines[0].strip():
+                    del lines[0]
+
+    def send(self, keys: str) -> None:
+        """Type keys, and wait for nothing: "\\n" is Enter, "\\x03" Ctrl-C, "\\x04" Ctrl-D, "\\x1b" Escape."""
+        if not self.alive:
+            raise self._ended()
+        if not self._stream.type(keys.encode("utf-8", "surrogateescape"), self.timeout):
+            raise LabError(f"terminal {self.name} takes no more keys: what runs in it reads none. Try .interrupt().")
+
+    def interrupt(self) -> None:
+        """Press Ctrl-C."""
+        self.send(CTRL_C.decode())
+
+    def _command(self, lines: list[str], seconds: float) -> Transcript:
+        """Type lines off the front of `lines` until the command that they make has ended."""
+        stream = self._stream
+        deadline = time.monotonic() + seconds
+        stream.wait(lambda: stream.state is not State.RUNNING, seconds)
+        typed = [lines[0]]
+        namespace = self._note()
+        label, prompt = self._surroundings.labels.of(namespace), stream.prompt
+
+        def transcript(status: int | None, note: str = "") -> Transcript:
+            with stream.changed:
+                output = text(stream.output())
+            return Transcript.of(self.name, label, namespace, prompt, typed, output, status, note)
+
+        if stream.state is State.RUNNING:
+            error = f"terminal {self.name} is busy: {self._foreground()} runs in it; nothing was typed."
+            raise CommandTimeout(f"{error} Try .interrupt().", transcript(None, "not typed"))
+        self._type(lines.pop(0))
+        try:
+            while lines and (state := self._watch(deadline)) in (State.MORE, State.RUNNING):
+                if state is State.RUNNING and time.monotonic() >= deadline:
+                    break
+                if state is State.MORE:
+                    typed.append(lines[0])
+                self._type(lines.pop(0))
+            stream.wait(lambda: stream.state is not State.RUNNING, deadline - time.monotonic())
+        except KeyboardInterrupt:
+            self._stop()
+            raise Interrupted(transcript(None, "interrupted")) from None
+        match stream.state:
+            case State.PROMPT:
+                self._note()
+                return transcript(stream.status)
+            case State.ENDED:
+                return transcript(None, f'the shell has ended: lab.open("{self.name}") starts a new one')
+            case State.MORE:
+                self._stop()
+                raise Unfinished(
+                    f"`{typed[0]}` is unfinished: the shell waits for the rest of it (a quote, a bracket, the end of a "
+                    "here-document). It was given up with Ctrl-C."
+                )
+        waits = " It waits for somebody to type." if self._waits_for_keys() else ""
+        so_far = transcript(None, f"no end after {seconds:g} s")
+        raise CommandTimeout(f"`{typed[0]}` did not end within {seconds:g} s.{waits} {self._stop()}", so_far)
+
+    def _watch(self, deadline: float) -> State:
+        """Wait until the shell prompts, or the command waits for somebody to type (RUNNING then), or the deadline."""
+        stream = self._stream
+        while not stream.wait(lambda: stream.state is not State.RUNNING, min(GLANCE, deadline - time.monotonic())):
+            if time.monotonic() >= deadline or self._waits_for_keys():
+                break
+        return stream.state
+
+    def _type(self, line: str) -> None:
+        """Type a line and Enter. A shell's line editor gets control characters quoted, a program as they are."""
+        keys = line.encode("utf-8", "surrogateescape")
+        if len(keys) > LONGEST and self._canonical():
+            raise ValueError(
+                f"terminal {self.name} takes {LONGEST} bytes a line at the moment, and this one has {len(keys)}"
+            )
+        if self._stream.state is not State.RUNNING:
+            keys = b"".join(QUOTE + bytes([key]) if key < 32 or key == 127 else bytes([key]) for key in keys)
+        self._stream.type(keys + b"\n", PATIENCE)
+
+    def _canonical(self) -> bool:
+        """Does the terminal itself collect a line? A line editor and full-screen programs turn that off."""
+        try:
+            return bool(termios.tcgetattr(self._stream.master)[3] & termios.ICANON)
+        except (termios.error, ValueError):
+            raise self._ended() from None
+
+    def _stop(self) -> str:
+        """Get the prompt back, with Ctrl-C or a stronger signal to the foreground processes. How it went, in words."""
+        stream = self._stream
+        stream.write(CTRL_C, PATIENCE)
+        for number in (None, *STRONGER):
+            if number:
+                self._signal(number)
+            if stream.wait(lambda: stream.state in (State.PROMPT, State.ENDED), PATIENCE):
+                break
+        how = f"It was stopped with {number.name if number else 'Ctrl-C'}, and the terminal"
+        if stream.state is State.PROMPT:
+            return f"{how} is at its prompt again."
+        return f'{how}\'s shell ended with it: lab.open("{self.name}") starts a new one.'
+
+    def _signal(self, number: signal.Signals) -> None:
+        try:
+            group = os.tcgetpgrp(self._stream.master)
+            if group > 1:  # 0 where nobody is in the foreground: and to killpg(2) that is the caller's own group
+                os.killpg(group, number)
+        except OSError:  # it ended meanwhile, which whoever waits will see
+            pass
+
+    def _ended(self) -> TerminalEnded:
+        way = f'lab.open("{self.name}") starts a new one, lab.reset() gives a pristine lab'
+        return TerminalEnded(f"The shell of terminal {self.name} has ended: {way}.")
+
+    def _foreground(self) -> str:
+        return next(
+            (f"{process.name} ({process.lab_pid})" for process in processes.descendants(self.pid)),
+            "a process",
+        )
+
+    def _waits_for_keys(self) -> bool:
+        """Does the running command wait for somebody to type? The kernel knows: it is in read(2) on this terminal."""
+        try:
+            group = os.tcgetpgrp(self._stream.master)
+            (number,) = struct.unpack("I", fcntl.ioctl(self._stream.master, TIOCGPTN, b"\0" * 4))
+        except OSError:
+            return False
+        return any(processes.reads(pid, number) for pid in processes.group(self._stream.shell, group))
+
+
+def identity(mount: mountinfo.Mount) -> tuple[str, int, int, str]:
+    """What a mount and its copies in other namespaces have in common; their mount_id differs."""
+    return mount.mount_point, mount.major, mount.minor, mount.root
