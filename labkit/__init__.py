@@ -8,6 +8,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from .checkup import doctor as doctor
     from .errors import CommandTimeout as CommandTimeout
     from .errors import Interrupted as Interrupted
     from .errors import LabEnded as LabEnded
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from .transcript import Transcript as Transcript
 
 _HOMES = {
+    "checkup": "doctor",
     "errors": "CommandTimeout Interrupted LabEnded LabError LabRefused TerminalEnded Unfinished",
     "lab": "Lab",
     "magics": "load_ipython_extension",

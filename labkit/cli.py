@@ -44,7 +44,7 @@ def server(root: Path, port: int | None, browser: bool) -> list[str]:
         "jupyterlab",
         "--ServerApp.ip=127.0.0.1",
         f"--ServerApp.root_dir={root}",
-        "--ServerApp.log_level=WARN",  # the address is printed at every level, and stands alone at this one
+        "--Application.log_level=WARN",  # the address is printed at every level, and stands alone at this one
         *([f"--ServerApp.port={port}", "--ServerApp.port_retries=0"] if port is not None else []),
         *([] if browser else ["--no-browser"]),
         *(["--allow-root"] if os.geteuid() == 0 else []),

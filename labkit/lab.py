@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import weakref
 
-from . import doctor, processes
+from . import processes, refusals
 from .errors import LabEnded, LabError, LabRefused
 from .labels import Labels
 from .linux import mountinfo
@@ -16,7 +16,7 @@ from .terminal import Surroundings, Terminal, identity
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import pandas
+    from .tables import DataFrame
 
 OWN = (
     "/",
@@ -44,7 +44,7 @@ class Lab:
         try:
             sandbox = Sandbox()
         except Refused as refused:
-            cause, mend = doctor.explain(refused.step, refused.errno)
+            cause, mend = refusals.explain(refused.step, refused.errno)
             raise LabRefused(refused.step, refused.errno, refused.said, cause, mend) from None
         self._sandbox = sandbox
         self._end = weakref.finalize(self, sandbox.close)
@@ -112,7 +112,7 @@ class Lab:
 
     # --- what they see, asked of the kernel
 
-    def mounts(self, *, all: bool = False) -> pandas.DataFrame:
+    def mounts(self, *, all: bool = False) -> DataFrame:
         """The mounts of all terminals' namespaces, one row a mount, one boolean column per terminal: who sees it.
 
         A mount that two namespaces see is one mount here, though each has its own copy of it: where the copies differ
@@ -122,13 +122,13 @@ class Lab:
 
         return tables.compare(self._views(all))
 
-    def differences(self, *, all: bool = False) -> pandas.DataFrame:
+    def differences(self, *, all: bool = False) -> DataFrame:
         """The rows of `mounts` that not all terminals see."""
         from . import tables
 
         return tables.differences(self._views(all))
 
-    def visible(self, path: str) -> pandas.DataFrame:
+    def visible(self, path: str) -> DataFrame:
         """One row a terminal: its namespace, whether a mount at `path` (absolute) is in that one's table, what, and
         why.
         """
@@ -136,7 +136,7 @@ class Lab:
 
         return tables.visible(path, self._views(True))
 
-    def namespaces(self) -> pandas.DataFrame:
+    def namespaces(self) -> DataFrame:
         """One row a mount namespace of the lab: the terminals and the processes in it (with the pids of the lab), its
         inode.
         """

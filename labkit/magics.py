@@ -8,6 +8,7 @@ from IPython.core.magic import Magics, cell_magic, magics_class
 from IPython.core.magic_arguments import argument, magic_arguments, parse_argstring
 from IPython.display import display
 
+from . import tables
 from .errors import CommandTimeout, Interrupted
 from .lab import Lab
 from .terminal import Terminal
@@ -67,5 +68,6 @@ def _type(terminal: Terminal, cell: str, timeout: float | None) -> None:
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:
-    """%load_ext labkit"""
+    """%load_ext labkit: the magics, and tables that are shown whole."""
+    tables.show_whole()
     shell.register_magics(LabMagics)

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 import pandas
+from pandas import DataFrame as DataFrame
 
 from .linux.mountinfo import Mount
 
@@ -26,13 +27,18 @@ PER_COPY = (
 )  # may differ between a mount's copies
 
 
-def mounts(table: Iterable[Mount]) -> pandas.DataFrame:
+def show_whole() -> None:
+    """Let pandas show every column and every cell whole."""
+    pandas.set_option("display.max_columns", None, "display.max_colwidth", None, "display.width", 1000)
+
+
+def mounts(table: Iterable[Mount]) -> DataFrame:
     """One row a mount, in the kernel's order; the columns are `COLUMNS`."""
     rows = [{column: _cell(getattr(mount, column)) for column in COLUMNS} for mount in table]
     return _frame(rows, COLUMNS)
 
 
-def compare(views: Views) -> pandas.DataFrame:
+def compare(views: Views) -> DataFrame:
     """One row a mount of any namespace: who sees it, one boolean column a terminal, and what it is."""
     copies: dict[tuple[object, ...], dict[str, Mount]] = {}
     for terminal, (_, table) in views.items():
@@ -53,13 +59,13 @@ def compare(views: Views) -> pandas.DataFrame:
     return _frame(rows, ("mount_point", *views, *shown))
 
 
-def differences(views: Views) -> pandas.DataFrame:
+def differences(views: Views) -> DataFrame:
     """The rows of `compare` that not all terminals see."""
     table = compare(views)
     return table[~table[list(views)].all(axis="columns")].reset_index(drop=True)
 
 
-def visible(path: str, views: Views) -> pandas.DataFrame:
+def visible(path: str, views: Views) -> DataFrame:
     """One row a terminal: the label of its namespace, is a mount at `path` in its table, which, and why."""
     if not path.startswith("/"):
         raise ValueError(f"a mount point is an absolute path: {path!r} does not begin with /")
@@ -77,7 +83,7 @@ def visible(path: str, views: Views) -> pandas.DataFrame:
                 "why": _why(label, owners),
             }
         )
-    return pandas.DataFrame(rows, index=pandas.Index(views, name="terminal"))
+    return DataFrame(rows, index=pandas.Index(views, name="terminal"))
 
 
 def _why(label: str, owners: list[str]) -> str:
@@ -88,7 +94,7 @@ def _why(label: str, owners: list[str]) -> str:
     return "nothing is mounted there in any terminal's namespace"
 
 
-def namespaces(members: Iterable[tuple[str, int, str, int]], terminals: dict[str, str]) -> pandas.DataFrame:
+def namespaces(members: Iterable[tuple[str, int, str, int]], terminals: dict[str, str]) -> DataFrame:
     """One row a namespace. `members`: label, inode, name and pid of each process; `terminals`: the label of each."""
     rows: dict[str, dict[str, object]] = {}
     for label, inode, name, pid in sorted(members, key=lambda member: (len(member[0]), member[0], member[3])):
@@ -98,7 +104,7 @@ def namespaces(members: Iterable[tuple[str, int, str, int]], terminals: dict[str
         if label in rows:
             rows[label]["terminals"] = f"{rows[label]['terminals']}, {terminal}".lstrip(", ")
     columns = ("terminals", "processes", "inode")
-    return pandas.DataFrame(rows.values(), index=pandas.Index(rows, name="namespace"), columns=columns)
+    return DataFrame(rows.values(), index=pandas.Index(rows, name="namespace"), columns=columns)
 
 
 def _merged(column: str, by_terminal: dict[str, Mount], views: Views) -> object:
@@ -113,8 +119,8 @@ def _merged(column: str, by_terminal: dict[str, Mount], views: Views) -> object:
     return _cell(", ".join(f"{label}: {value}" for label, value in sorted(by_label.items())))
 
 
-def _frame(rows: list[dict[str, object]], columns: Iterable[str]) -> pandas.DataFrame:
-    frame = pandas.DataFrame(rows, columns=list(columns))
+def _frame(rows: list[dict[str, object]], columns: Iterable[str]) -> DataFrame:
+    frame = DataFrame(rows, columns=list(columns))
     return frame.astype({column: "Int64" for column in NUMBERS if column in frame})
 
 

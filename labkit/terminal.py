@@ -23,7 +23,7 @@ from .transcript import Transcript
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import pandas
+    from .tables import DataFrame
 
 TIOCGPTN = 0x80045430  # <asm/ioctls.h> of x86-64 and arm64: ioctl_tty(2)
 
@@ -92,7 +92,7 @@ class Terminal:
             except FileNotFoundError:  # it ended meanwhile: ask who is in the foreground now
                 self._stream.wait(lambda: not self.alive, GLANCE)
 
-    def mounts(self, *, all: bool = False) -> pandas.DataFrame:
+    def mounts(self, *, all: bool = False) -> DataFrame:
         """The mount table of its namespace, one row a mount: proc_pid_mountinfo(5). `all`: the kit's own mounts too."""
         from . import tables  # pandas takes longer to import than a lab to start
 

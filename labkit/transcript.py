@@ -5,13 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from html import escape
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .linux.namespaces import Namespace
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from IPython.lib.pretty import RepresentationPrinter
 
 LINES_SHOWN = 200  # of one command's output: a notebook is no pager
 
@@ -82,7 +78,7 @@ class Transcript:
     def __str__(self) -> str:
         return "\n".join(piece.prompt + piece.text for piece in self.shown)
 
-    def _repr_pretty_(self, printer: RepresentationPrinter, cycle: bool) -> None:
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         printer.text(str(self))
 
     def _repr_html_(self) -> str:
