@@ -1,6 +1,6 @@
 # make lab    the lab in the browser        make test       everything that is checked
 # make bench  the table of figures          make notebooks  run the lessons again, and keep what they print
-# make clean  away with the environment
+# make picture  draw the picture of the README again    make clean      away with the environment
 #
 # The environment is .venv, from the versions in constraints.txt. Another Python: make lab PYTHON=python3.13
 
@@ -9,7 +9,7 @@ BIN := .venv/bin
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
 	$(BIN)/python -m pip install --quiet
 
-.PHONY: lab test bench notebooks clean
+.PHONY: lab test bench notebooks picture clean
 
 # For example: make lab ARGS="--port 9000 --no-browser"
 lab: .venv/.installed
@@ -23,6 +23,9 @@ test: .venv/.installed-dev
 
 bench: .venv/.installed-dev
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+picture: .venv/.installed-dev
+	@$(BIN)/python tools/picture.py
 
 notebooks: .venv/.installed-dev
 	@$(BIN)/python tools/refresh_notebooks.py $(ARGS)
