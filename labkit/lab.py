@@ -63,11 +63,11 @@ class Lab:
         for name in names:
             try:
                 stream = Stream(self._sandbox.open_terminal(*self._size), self._sandbox.nonce)
-            except Ended:
-                raise self._ended() from None
+            except Ended as error:
+                raise self._ended(str(error)) from None
             except OSError as error:
                 raise LabError(
-                    f"No shell could be started for terminal {name}: {error}. lab.reset() mends the lab."
+                    f"No shell could be started for terminal {name}: {error.strerror}. lab.reset() mends the lab."
                 ) from error
             if name in self._terminals:
                 self._terminals[name]._attach(stream, self._surroundings)
@@ -79,8 +79,9 @@ class Lab:
             if stream.state is not State.PROMPT:
                 raise LabError(f"The shell of terminal {name} gave no prompt. lab.reset() mends the lab.")
 
-    def _ended(self) -> LabEnded:
-        return LabEnded("The lab has ended (it was closed, or its PID 1 was killed): lab.reset() brings it back.")
+    def _ended(self, last_words: str = "") -> LabEnded:
+        why = last_words or "it was closed, or its PID 1 was killed"
+        return LabEnded(f"The lab has ended ({why}): lab.reset() brings it back.")
 
     # --- its terminals
 

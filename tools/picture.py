@@ -1,4 +1,4 @@
-"""Draw docs/two-terminals.svg, the README's picture: the tutorial's steps, run in a lab just now, as both terminals show it."""
+"""Draw docs/two-terminals.svg, the README's picture: the tutorial's steps, as a lab shows them just now."""
 
 from html import escape
 from pathlib import Path
@@ -33,7 +33,8 @@ def main() -> None:
     caption = escape(f"/tmp/mount_ns is visible in: {', '.join(seen.index[seen])}")
     PICTURE.write_text(
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {2 * WIDTH + GAP} {height}" role="img" '
-        f'font-family="DejaVu Sans Mono, Menlo, Consolas, monospace" font-size="14"><title>{caption}</title>{body}</svg>\n'
+        f'font-family="DejaVu Sans Mono, Menlo, Consolas, monospace" font-size="14"><title>{caption}</title>'
+        f"{body}</svg>\n"
     )
 
 

@@ -35,12 +35,13 @@ from ..linux import (
 from . import protocol, rootfs
 
 HOST_NAME = "server"
+SHELL = "/bin/bash"
 UNPRIVILEGED = 65534  # "nobody": whom the agent becomes where root starts it
 ENVIRONMENT = {
     "HOME": "/root",
     "USER": "root",
     "LOGNAME": "root",
-    "SHELL": "/bin/bash",
+    "SHELL": SHELL,
     "TERM": "xterm-256color",
 }
 LIMITS = {
@@ -180,7 +181,7 @@ def _serve(control: socket.socket, pts: int) -> NoReturn:
             try:
                 master = _open_terminal(pts, int(fields[1]), int(fields[2]))
             except OSError as error:
-                protocol.send(control, "failed", error.errno, error)
+                protocol.send(control, "failed", error.errno, error.strerror)
             else:
                 protocol.send(control, "opened", fds=(master,))
                 os.close(master)
@@ -204,17 +205,17 @@ def _open_terminal(pts: int, rows: int, columns: int) -> int:
     try:
         clone(_shell, SIGCHLD, slave, say)
         os.close(say)
+        say = -1
         if refusal := os.read(said, 4):  # nothing: execve() closed it
-            raise OSError(
-                struct.unpack("i", refusal)[0],
-                f'execve("/bin/bash"): {os.strerror(struct.unpack("i", refusal)[0])}',
-            )
+            (errno,) = struct.unpack("i", refusal)
+            raise OSError(errno, f'execve("{SHELL}"): {os.strerror(errno)}')
     except OSError:
         os.close(master)
         raise
     finally:
-        os.close(slave)
-        os.close(said)
+        for fd in (slave, said, say):
+            if fd >= 0:
+                os.close(fd)
     return master
 
 
@@ -229,7 +230,7 @@ def _shell(slave: int, say: int) -> NoReturn:
         for limit, value in LIMITS.items():
             resource.setrlimit(limit, (value, value))
         os.chdir("/root")
-        os.execve("/bin/bash", ["/bin/bash"], ENVIRONMENT)
+        os.execve(SHELL, [SHELL], ENVIRONMENT)
     except OSError as error:
         os.write(say, struct.pack("i", error.errno))
         os._exit(127)

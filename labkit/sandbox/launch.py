@@ -8,6 +8,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 
 from . import protocol
 
@@ -30,7 +31,7 @@ class Refused(Exception):
 
 
 class Ended(Exception):
-    """The agent is no more."""
+    """The agent is no more. Its last words, if it had any: an error of ours."""
 
 
 class Sandbox:
@@ -63,6 +64,8 @@ class Sandbox:
                 env={},
                 start_new_session=True,
             )
+        self._asking = threading.Lock()
+        self._errors = ""
         self.guard = self._agent.pid
         self.pid = 0
         self.nonce = ""
@@ -86,29 +89,32 @@ class Sandbox:
             case ["refused", step, errno, said]:
                 raise Refused(step, int(errno), said)
             case _:
-                _, errors = self._agent.communicate()
-                raise Refused("start", 0, errors.decode(errors="replace").strip() or f"the agent said {fields}")
+                raise Refused("start", 0, self._last_words() or f"the agent said {fields}")
 
     def open_terminal(self, rows: int, columns: int) -> int:
         """Start a shell in the lab; the master of its PTY. OSError where the lab can not start one, `Ended` where it
         is gone.
         """
-        try:
-            protocol.send(self._control, "open", rows, columns)
-            fields, fds = protocol.receive(self._control)
-        except (BrokenPipeError, ConnectionResetError, TimeoutError):
-            raise Ended from None
+        with self._asking:
+            try:
+                protocol.send(self._control, "open", rows, columns)
+                fields, fds = protocol.receive(self._control)
+            except OSError:
+                fields, fds = [], []
         match fields:
             case ["opened"] if fds:
                 return fds[0]
             case ["failed", errno, said]:
                 raise OSError(int(errno), said)
             case _:
-                raise Ended
+                raise Ended(self._last_words())
+
+    def _last_words(self) -> str:
+        self.close()
+        return self._errors
 
     def close(self) -> None:
         """End the lab. Returns when the kernel has ended every process of it; harmless when it has ended already."""
         self._control.close()
-        self._agent.wait()
-        if self._agent.stderr:
-            self._agent.stderr.close()
+        if self._agent.stderr and not self._agent.stderr.closed:
+            self._errors = self._agent.communicate()[1].decode(errors="replace").strip()
