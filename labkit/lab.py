@@ -6,6 +6,7 @@ import re
 import weakref
 
 from . import processes, refusals
+from .emulator import text
 from .errors import LabEnded, LabError, LabRefused
 from .labels import Labels
 from .linux import mountinfo
@@ -62,7 +63,7 @@ class Lab:
         """Start all the shells, then wait for all the prompts."""
         for name in names:
             try:
-                stream = Stream(self._sandbox.open_terminal(*self._size), self._sandbox.nonce)
+                stream = Stream(*self._sandbox.open_terminal(*self._size), self._sandbox.nonce)
             except Ended as error:
                 raise self._ended(str(error)) from None
             except OSError as error:
@@ -77,7 +78,10 @@ class Lab:
             stream = self._terminals[name]._stream
             stream.wait(lambda stream=stream: stream.state is not State.RUNNING, PROMPT_SECONDS)  # type: ignore[misc]
             if stream.state is not State.PROMPT:
-                raise LabError(f"The shell of terminal {name} gave no prompt. lab.reset() mends the lab.")
+                said = text(stream.output()) or "nothing"
+                raise LabError(
+                    f"The shell of terminal {name} gave no prompt; it said: {said}\nlab.reset() mends the lab."
+                )
 
     def _ended(self, last_words: str = "") -> LabEnded:
         why = last_words or "it was closed, or its PID 1 was killed"

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import select
-import struct
 import threading
 import time
 from collections import deque
@@ -15,16 +13,9 @@ from enum import Enum
 from .emulator import text
 from .marks import Mark, MarkParser
 
-TIOCGSID = 0x5429  # <asm/ioctls.h> of x86-64 and arm64: ioctl_tty(2)
 KEPT = 16 << 20  # bytes of one command's output that are kept: the last ones
 ENTER = frozenset(b"\r\n\x03\x04")  # keys after which a shell prompts again: Enter, Ctrl-C, Ctrl-D
 READLINE = b"\x1b[?2004h"  # bash's line editor announces itself just before the mark that ends a command
-
-
-def session(master: int) -> int:
-    """The pid of the shell that a PTY belongs to, as this process sees it: tcgetsid(3)."""
-    (pid,) = struct.unpack("i", fcntl.ioctl(master, TIOCGSID, b"\0" * 4))
-    return int(pid)
 
 
 class State(Enum):
@@ -39,28 +30,30 @@ class State(Enum):
 class Stream:
     """`changed` guards all that is here, and is notified at every change of `state`."""
 
-    def __init__(self, master: int, aid: str) -> None:
+    def __init__(self, master: int, shell: int, aid: str) -> None:
         self.master = master
+        self.shell = _pid(shell)
         self.changed = threading.Condition()
         self.state = State.RUNNING
         self.prompt = ""
         self.status: int | None = None
-        self.shell = session(master)
         self.shells: list[int] = []  # pids of the shells in each other: the last one prompts
         self._parser = MarkParser(aid)
         self._output: deque[bytes] = deque()
         self._size = 0
         self._marked = False  # has the shell said where the output begins ($PS0; sh does not)?
+        self._echoes = False  # has a line been typed, which is shown before the output?
         self._prompt = bytearray()
         self._into = "output"  # where text goes: to the prompt, to the output (with what is echoed), or nowhere
         os.set_blocking(master, False)
-        threading.Thread(target=self._read, name=f"labkit-pty-{master}", daemon=True).start()
+        threading.Thread(target=self._read, args=[shell], name=f"labkit-pty-{master}", daemon=True).start()
 
     def type(self, keys: bytes, seconds: float) -> bool:
         """Type, and forget what was printed before. False where the terminal takes no more for that long."""
         with self.changed:
             if self.state is State.PROMPT:
                 self._forget()
+                self._echoes = True
             if self.state is not State.ENDED and not ENTER.isdisjoint(keys):
                 self.state = State.RUNNING
         return self.write(keys, seconds)
@@ -85,9 +78,9 @@ class Stream:
             return self.changed.wait_for(condition, seconds)
 
     def output(self) -> bytes:
-        """What the command has printed: from the shell's mark on, or from the line after the one that was typed."""
+        """What was printed last: from the shell's mark on, or from the line after the one that was typed."""
         data = b"".join(self._output)
-        if not self._marked:
+        if self._echoes and not self._marked:
             _, _, data = data.partition(b"\n")
         return data.removesuffix(READLINE)
 
@@ -96,11 +89,8 @@ class Stream:
         self._size = 0
         self._marked = False
 
-    def _read(self) -> None:
-        """Until the shell has ended and all that it printed is read: what it left behind may hold the terminal open
-        for ever.
-        """
-        shell = os.pidfd_open(self.shell)
+    def _read(self, shell: int) -> None:
+        """Until the shell has ended and all that it printed is read: what it left behind may hold the PTY for ever."""
         poller = select.poll()
         poller.register(self.master, select.POLLIN)
         poller.register(shell, select.POLLIN)
@@ -163,9 +153,16 @@ class Stream:
         if mark.shell in self.shells:
             del self.shells[self.shells.index(mark.shell) + 1 :]
             self.status = mark.status
-        elif mark.shell is not None:
+        else:
             self.shells.append(mark.shell)
 
     def _enter(self, state: State) -> None:
-        self.state = state
-        self.changed.notify_all()
+        if state is not self.state:
+            self.state = state
+            self.changed.notify_all()
+
+
+def _pid(pidfd: int) -> int:
+    """The process behind a pidfd, as this process sees it: proc_pid_fdinfo(5)."""
+    with open(f"/proc/self/fdinfo/{pidfd}", encoding="ascii") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("Pid:"))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
-from pathlib import Path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,14 +28,18 @@ class Namespace:
         Errors: ValueError for a kind this kernel does not have; OSError as readlink(2) raises it, EACCES
         where ptrace(2) would be refused too (another user's process).
         """
-        kinds = sorted(entry.name for entry in Path("/proc/self/ns").iterdir())
-        if kind not in kinds:
-            raise ValueError(f"namespace kind {kind!r}: this kernel has {', '.join(kinds)}")
         if pid == "self":
             # Not os.getpid(): after `unshare --pid --fork` that is 1, in the old /proc another process.
-            pid = int(Path("/proc/self").readlink().name)
+            pid = int(os.readlink("/proc/self"))
+        try:
+            link = os.readlink(f"/proc/{pid}/ns/{kind}" if kind.isidentifier() else "")
+        except FileNotFoundError:
+            kinds = sorted(os.listdir("/proc/self/ns"))
+            if kind in kinds:
+                raise  # it is the process that there is none of
+            raise ValueError(f"namespace kind {kind!r}: this kernel has {', '.join(kinds)}") from None
         # The kind as the link has it: what pid_for_children names is a pid namespace.
-        kind, inode = str(Path(f"/proc/{pid}/ns/{kind}").readlink()).removesuffix("]").split(":[")
+        kind, _, inode = link.removesuffix("]").partition(":[")
         return cls(kind, int(inode), pid)
 
     def __str__(self) -> str:

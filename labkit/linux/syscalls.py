@@ -143,6 +143,12 @@ _libc.syscall.restype = c_long
 _libc_with_lock = ctypes.PyDLL(None, use_errno=True)
 _libc_with_lock.syscall.argtypes = (c_long, c_ulong, c_long, c_long, c_long, c_long)
 _libc_with_lock.syscall.restype = c_long
+_clone = _libc_with_lock.syscall
+
+# What os.fork() does around fork(2). Looked up here: looked up in the child, each would make copies of memory pages.
+_before_fork = ctypes.pythonapi.PyOS_BeforeFork
+_after_fork_in_parent = ctypes.pythonapi.PyOS_AfterFork_Parent
+_after_fork_in_child = ctypes.pythonapi.PyOS_AfterFork_Child
 
 
 def unshare(flags: int) -> None:
@@ -235,12 +241,12 @@ def clone(child: Callable[..., int | None], flags: int, *arguments: object) -> i
     for stream in (sys.stdout, sys.stderr):  # or what waits in their buffers would be written twice
         if stream is not None:
             stream.flush()
-    ctypes.pythonapi.PyOS_BeforeFork()
-    pid = _libc_with_lock.syscall(number, flags, 0, 0, 0, 0)
+    _before_fork()
+    pid = _clone(number, flags, 0, 0, 0, 0)
     if pid == 0:
-        ctypes.pythonapi.PyOS_AfterFork_Child()
+        _after_fork_in_child()
         _run(child, arguments)
-    ctypes.pythonapi.PyOS_AfterFork_Parent()
+    _after_fork_in_parent()
     return _check(pid, "clone", Word("child_stack=NULL"), CloneFlag(flags))
 
 

@@ -12,10 +12,9 @@ import os
 import resource
 import select
 import signal
-import socket
 import struct
-import sys
 import termios
+from _socket import socket
 
 from ..linux import (
     CLONE_NEWIPC,
@@ -66,7 +65,7 @@ class Step:
 
 def main(control_fd: int, python: str, package: str) -> NoReturn:
     """`python`: prefix of a Python outside /usr, or ""; `package`: the folder of labkit."""
-    control = socket.socket(fileno=control_fd)
+    control = socket(fileno=control_fd)
     try:
         notebook = pidfd_open(os.getppid())
         kit = _read_kit(package)
@@ -122,7 +121,7 @@ def _enter_user_namespace(others: int) -> None:
     os.setresuid(0, 0, 0)
 
 
-def _guard(control: socket.socket, notebook: int, pid: int) -> NoReturn:
+def _guard(control: socket, notebook: int, pid: int) -> NoReturn:
     """Wait until the notebook's kernel, its end of the socket, or the lab has ended; then end the lab, and wait for
     that.
     """
@@ -137,7 +136,7 @@ def _guard(control: socket.socket, notebook: int, pid: int) -> NoReturn:
     os._exit(0)
 
 
-def _pid_1(control: socket.socket, python: str, kit: dict[str, bytes]) -> NoReturn:
+def _pid_1(control: socket, python: str, kit: dict[str, bytes]) -> NoReturn:
     try:
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         with open("/proc/self/oom_score_adj", "w") as file:
@@ -156,38 +155,31 @@ def _pid_1(control: socket.socket, python: str, kit: dict[str, bytes]) -> NoRetu
     _serve(control, pts)
 
 
-def _refuse(control: socket.socket, error: OSError) -> NoReturn:
+def _refuse(control: socket, error: OSError) -> NoReturn:
     protocol.send(control, "refused", Step.now, error.errno, error)
     os._exit(1)
 
 
-def _serve(control: socket.socket, pts: int) -> NoReturn:
-    """Open terminals as the notebook asks for them, and reap whatever ends in the lab."""
-    wake_read, wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-    signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
-    signal.signal(signal.SIGCHLD, lambda *_: None)
-    poller = select.poll()
-    poller.register(control, select.POLLIN)
-    poller.register(wake_read, select.POLLIN)
+def _serve(control: socket, pts: int) -> NoReturn:
+    """Open terminals as the notebook asks for them. Whatever ends in the lab, the kernel reaps."""
+    _ignore_children()
     while True:
-        for fd, _ in poller.poll():
-            if fd == wake_read:
-                os.read(wake_read, 4096)
-                _reap()
-                continue
-            fields, _ = protocol.receive(control)
-            if not fields:
-                os._exit(0)
-            try:
-                master = _open_terminal(pts, int(fields[1]), int(fields[2]))
-            except OSError as error:
-                protocol.send(control, "failed", error.errno, error.strerror)
-            else:
-                protocol.send(control, "opened", fds=(master,))
-                os.close(master)
+        fields, _ = protocol.receive(control)
+        if not fields:
+            os._exit(0)
+        try:
+            master, shell = _open_terminal(pts, int(fields[1]), int(fields[2]))
+        except OSError as error:
+            protocol.send(control, "failed", error.errno, error)
+        else:
+            protocol.send(control, "opened", fds=(master, shell))
+            os.close(master)
+            os.close(shell)
 
 
-def _reap() -> None:
+def _ignore_children() -> None:
+    """Let the kernel reap what ends in the lab from now on (sigaction(2), NOTES), and reap what has ended."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     try:
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
@@ -195,46 +187,44 @@ def _reap() -> None:
         pass
 
 
-def _open_terminal(pts: int, rows: int, columns: int) -> int:
-    """Start a shell on a new PTY of the lab; its master. Waits until the shell is running, or says why it is not."""
+def _open_terminal(pts: int, rows: int, columns: int) -> tuple[int, int]:
+    """Start a shell on a new PTY of the lab: the PTY's master, and a pidfd of the shell.
+
+    `pts` is the lab's /dev/pts, opened when there was no terminal yet: it may be unmounted now.
+    """
     master = os.open("ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC, dir_fd=pts)
-    fcntl.ioctl(master, TIOCSPTLCK, struct.pack("i", 0))
-    slave = fcntl.ioctl(master, TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
-    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-    said, say = os.pipe2(os.O_CLOEXEC)
     try:
-        clone(_shell, SIGCHLD, slave, say)
-        os.close(say)
-        say = -1
-        if refusal := os.read(said, 4):  # nothing: execve() closed it
-            (errno,) = struct.unpack("i", refusal)
-            raise OSError(errno, f'execve("{SHELL}"): {os.strerror(errno)}')
+        fcntl.ioctl(master, TIOCSPTLCK, struct.pack("i", 0))
+        slave = fcntl.ioctl(master, TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+        try:
+            fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # or the shell might be reaped before there is a pidfd
+            return master, pidfd_open(clone(_shell, SIGCHLD, slave))
+        finally:
+            os.close(slave)
+            _ignore_children()
     except OSError:
         os.close(master)
         raise
-    finally:
-        for fd in (slave, said, say):
-            if fd >= 0:
-                os.close(fd)
-    return master
 
 
-def _shell(slave: int, say: int) -> NoReturn:
+def _shell(slave: int) -> NoReturn:
+    """Become bash. Where that is refused, the terminal shows why: there is nobody else to tell."""
     try:
         os.setsid()
         fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
         for fd in range(3):
             os.dup2(slave, fd)
-        for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them
+        for number in (
+            signal.SIGCHLD,
+            signal.SIGPIPE,
+            signal.SIGXFSZ,
+        ):  # ignored: the first by us, the others by Python
             signal.signal(number, signal.SIG_DFL)
         for limit, value in LIMITS.items():
             resource.setrlimit(limit, (value, value))
         os.chdir("/root")
         os.execve(SHELL, [SHELL], ENVIRONMENT)
     except OSError as error:
-        os.write(say, struct.pack("i", error.errno))
+        os.write(slave, f"{SHELL}: {error.strerror}\n".encode())
         os._exit(127)
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2], sys.argv[3])

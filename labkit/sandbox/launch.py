@@ -91,9 +91,10 @@ class Sandbox:
             case _:
                 raise Refused("start", 0, self._last_words() or f"the agent said {fields}")
 
-    def open_terminal(self, rows: int, columns: int) -> int:
-        """Start a shell in the lab; the master of its PTY. OSError where the lab can not start one, `Ended` where it
-        is gone.
+    def open_terminal(self, rows: int, columns: int) -> tuple[int, int]:
+        """Start a shell in the lab: the master of its PTY, and a pidfd of it.
+
+        OSError where the lab can not start one, `Ended` where the lab is gone.
         """
         with self._asking:
             try:
@@ -102,8 +103,8 @@ class Sandbox:
             except OSError:
                 fields, fds = [], []
         match fields:
-            case ["opened"] if fds:
-                return fds[0]
+            case ["opened"] if len(fds) == 2:
+                return fds[0], fds[1]
             case ["failed", errno, said]:
                 raise OSError(int(errno), said)
             case _:

@@ -54,22 +54,20 @@ LINKS = {
     "/var/lock": "/run/lock",
 }
 
-# OSC 133 marks around prompt, command and output. Each variable is exported, so that a shell which reads no file of
-# ours (chroot DIR /bin/sh) marks its prompts too; all is written so that bash and dash expand it alike, and `env`
-# prints nothing that a terminal would take for a mark: $ST is an empty escape sequence (ESC \), and ESC alone is cut
-# out of it at the prompt.
+# OSC 133 marks around prompt, command and output. The variables are exported, so that a shell which reads no file of
+# ours (chroot DIR /bin/sh) marks its prompts too, and written so that bash and dash expand them alike. Each mark holds
+# a `$$`: where the variables themselves are printed (by `env`), that is not a number, and they are no marks.
 BASHRC = r"""# The lab's shells mark where a prompt (A), its input (B), a command's output (C) and its end (D) begin.
 export PATH=/run/labkit/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export HOME=${HOME:-/root} LANG=C.UTF-8 TERM=${TERM:-xterm-256color}
-export ST=$'\e\\'
-export MARK_A='${BASH_VERSION:+\[}${ST%?}]133;D;$?;aid=NONCE;pid=$$${ST}${ST%?}]133;A;aid=NONCE${ST}${BASH_VERSION:+\]}'
-export MARK_B='${BASH_VERSION:+\[}${ST%?}]133;B;aid=NONCE${ST}${BASH_VERSION:+\]}'
-export PS0='${ST%?}]133;C;aid=NONCE${ST}'
+export MARK_A=$'${BASH_VERSION:+\\[}\e]133;D;$?;AID\a\e]133;A;AID\a${BASH_VERSION:+\\]}'
+export MARK_B=$'${BASH_VERSION:+\\[}\e]133;B;AID\a${BASH_VERSION:+\\]}'
+export PS0=$'\e]133;C;AID\a'
 export PS1='root@${HOSTNAME:-server}:${BASH_VERSION:+\w}${PWD#"${BASH_VERSION:+$PWD}"}# '
-export PS2='${BASH_VERSION:+\[}${ST%?}]133;A;k=s;aid=NONCE${ST}${BASH_VERSION:+\]}> '
-export PROMPT_COMMAND='case $PS1 in "$MARK_A"*) ;; *) PS1=$MARK_A$PS1$MARK_B ;; esac'
+export PS2=$'${BASH_VERSION:+\\[}\e]133;A;k=s;AID\a${BASH_VERSION:+\\]}> '
+export PROMPT_COMMAND='[[ $PS1 = "$MARK_A"* ]] || PS1=$MARK_A$PS1$MARK_B'
 unset HISTFILE
-"""
+""".replace("AID", "aid=NONCE;pid=$$")
 
 # The Python that runs the notebook, with labkit.linux; a Python moved away from its prefix does not find its own
 # libpython.
