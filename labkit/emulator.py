@@ -55,8 +55,10 @@ class _Screen(pyte.Screen):
         super().index()
 
     def _line(self, y: int) -> str:
+        """A line as far as something stands on it, and as far as the cursor has come on its own."""
         line = self.buffer[y]
-        return "".join(line[x].data for x in range(max(line, default=-1) + 1)).rstrip()
+        shown = "".join(line[x].data for x in range(max(line, default=-1) + 1)).rstrip()
+        return shown.ljust(self.cursor.x) if y == self.cursor.y else shown
 
     def text(self) -> str:
         return "\n".join([*self._scrollback, *map(self._line, range(self.lines))]).rstrip("\n")

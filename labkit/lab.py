@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import weakref
+from collections import Counter
 
 from . import processes, refusals
 from .emulator import text
@@ -51,7 +52,7 @@ class Lab:
         self._end = weakref.finalize(self, sandbox.close)
         labels = Labels(lambda: {process.namespace for process in processes.descendants(sandbox.pid)})
         labels.of(Namespace.of(sandbox.pid))  # the default namespace is A
-        kit = frozenset(identity(mount) for mount in mountinfo.read(sandbox.pid) if mount.mount_point not in OWN)
+        kit = Counter(identity(mount) for mount in mountinfo.read(sandbox.pid) if mount.mount_point not in OWN)
         self._surroundings = Surroundings(labels, kit)
         try:
             self._open(names)

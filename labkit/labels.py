@@ -8,25 +8,32 @@ from .linux.namespaces import Namespace
 
 
 class Labels:
-    """`alive` gives the namespaces that have a process now: the kernel gives an inode number away again, a label is
-    never.
+    """A label is given once: the kernel gives the inode number of a namespace that is gone away again, to another one.
+
+    Since Linux 6.11 the kernel says which one it is (`Namespace.serial`). On older kernels `left` is all there is: a
+    namespace that came to its number in between, unseen, gets the label of the one before. `alive` gives the namespaces
+    that have a process now.
     """
 
     def __init__(self, alive: Callable[[], set[Namespace]]) -> None:
         self._alive = alive
-        self._known: dict[Namespace, str] = {}
+        self._known: dict[Namespace, tuple[int | None, str]] = {}
         self._given = 0
 
     def of(self, namespace: Namespace) -> str:
-        if namespace not in self._known:
-            self._known[namespace] = _letters(self._given)
+        serial, label = self._known.get(namespace, (None, ""))
+        try:
+            now = namespace.serial()
+        except OSError:  # whoever it was read from has ended
+            now = serial
+        if not label or now != serial:
+            label = _letters(self._given)
             self._given += 1
-        return self._known[namespace]
+            self._known[namespace] = now, label
+        return label
 
     def left(self, namespace: Namespace) -> None:
-        """A terminal has left `namespace`: where it was the last one, the next namespace with that number is another
-        one.
-        """
+        """A terminal has left `namespace`: if nobody is in it now, the next one with that number is another one."""
         if namespace not in self._alive():
             self._known.pop(namespace, None)
 

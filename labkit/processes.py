@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
 from .linux.namespaces import Namespace
 
-READ = {"x86_64": b"0", "aarch64": b"63"}  # the number of read(2)
 PTY_SLAVES = 136  # Documentation/admin-guide/devices.txt
 DEV_TTY = os.makedev(5, 0)
+POLLIN = 1
+# System calls in which a process waits for input (arch/*/entry/syscalls/*.tbl), and how they are told what to wait for.
+WAITS = {
+    "x86_64": {0: "read", 7: "poll", 23: "select", 270: "select", 271: "poll"},
+    "aarch64": {63: "read", 72: "select", 73: "poll"},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +36,10 @@ def descendants(pid: int) -> Iterator[Process]:
     """`pid` and all that descends from it: with a lab's PID 1, the whole lab. Who ends meanwhile is left out."""
     try:
         with open(f"/proc/{pid}/status", "rb") as file:
-            status = dict(line.split(b":\t", 1) for line in file.read().splitlines() if b":\t" in line)
-        inner = status[b"NSpid"].split()
-        outer = len(inner) - 1
-        name = os.fsdecode(status[b"Name"])
-        yield Process(pid, int(inner[min(1, outer)]), name, Namespace.of(pid))
+            inner = next(line.split()[1:] for line in file if line.startswith(b"NSpid:"))
+        with open(f"/proc/{pid}/comm", "rb") as file:
+            name = os.fsdecode(file.read()[:-1])
+        yield Process(pid, int(inner[1]), name, Namespace.of(pid))
         for task in os.listdir(f"/proc/{pid}/task"):
             with open(f"/proc/{pid}/task/{task}/children", "rb") as file:
                 children = file.read().split()
@@ -52,16 +57,37 @@ def group(session: int, number: int) -> Iterator[int]:
                 yield process.pid
 
 
-def reads(pid: int, terminal: int) -> bool:
-    """Is this process in read(2) on the PTY with that number (or on /dev/tty), so that it waits for keys?
-    proc_pid_syscall(5).
-    """
+def runs(pid: int) -> bool:
+    """Is there such a process, and has it not ended? One that nobody has waited for yet is in no namespace any more."""
+    try:
+        os.readlink(f"/proc/{pid}/ns/mnt")
+    except OSError:
+        return False
+    return True
+
+
+def awaits_keys(pid: int, terminal: int) -> bool:
+    """Does this process wait for somebody to type on the PTY with that number (or on /dev/tty)? proc_pid_syscall(5)."""
     try:
         with open(f"/proc/{pid}/syscall", "rb") as file:
             number, *arguments = file.read().split()
-        if number != READ[os.uname().machine]:
-            return False
-        device = os.stat(f"/proc/{pid}/fd/{int(arguments[0], 16)}").st_rdev
+        how = WAITS[os.uname().machine].get(int(number)) if number != b"running" else None
+        fds = _awaited(pid, how, int(arguments[0], 16), int(arguments[1], 16)) if how else []
+        return any(os.stat(f"/proc/{pid}/fd/{fd}").st_rdev in (os.makedev(PTY_SLAVES, terminal), DEV_TTY) for fd in fds)
     except OSError:
         return False
-    return device in (os.makedev(PTY_SLAVES, terminal), DEV_TTY)
+
+
+def _awaited(pid: int, how: str, first: int, second: int) -> list[int]:
+    """The descriptors that read(FD, …), select(COUNT, FD_SET, …) or poll(POLLFDS, COUNT, …) waits for input on."""
+    if how == "read":
+        return [first]
+    memory = os.open(f"/proc/{pid}/mem", os.O_RDONLY)
+    try:
+        if how == "poll":
+            entries = struct.iter_unpack("ihh", os.pread(memory, min(second, 64) * 8, first))
+            return [fd for fd, events, _ in entries if events & POLLIN]
+        bits = int.from_bytes(os.pread(memory, 8, second), "little") if second else 0
+        return [fd for fd in range(min(first, 64)) if bits >> fd & 1]
+    finally:
+        os.close(memory)

@@ -69,7 +69,7 @@ def visible(path: str, views: Views) -> DataFrame:
     """One row a terminal: the label of its namespace, is a mount at `path` in its table, which, and why."""
     if not path.startswith("/"):
         raise ValueError(f"a mount point is an absolute path: {path!r} does not begin with /")
-    place = os.path.normpath(path)
+    place = "/" + os.path.normpath(path).lstrip("/")
     found = {terminal: [m for m in table if m.mount_point == place] for terminal, (_, table) in views.items()}
     owners = sorted({label for terminal, (label, _) in views.items() if found[terminal]})
     rows = []
@@ -99,7 +99,7 @@ def namespaces(members: Iterable[tuple[str, int, str, int]], terminals: dict[str
     rows: dict[str, dict[str, object]] = {}
     for label, inode, name, pid in sorted(members, key=lambda member: (len(member[0]), member[0], member[3])):
         row = rows.setdefault(label, {"terminals": "", "processes": "", "inode": inode})
-        row["processes"] = f"{row['processes']}, {name} {pid}".lstrip(", ")
+        row["processes"] = f"{row['processes']}, {_cell(name)} {pid}".lstrip(", ")
     for terminal, label in terminals.items():
         if label in rows:
             rows[label]["terminals"] = f"{rows[label]['terminals']}, {terminal}".lstrip(", ")

@@ -9,6 +9,7 @@ import struct
 import termios
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -29,6 +30,9 @@ TIOCGPTN = 0x80045430  # <asm/ioctls.h> of x86-64 and arm64: ioctl_tty(2)
 
 PATIENCE = 0.5  # seconds that a command gets to heed Ctrl-C, and then each stronger signal
 GLANCE = 0.05  # seconds between two looks at whether a running command waits for somebody to type
+UNTYPEABLE = (
+    "\0\x03\x11\x13\x1a\x1c"  # NUL, and what the terminal takes as a signal or a halt, quoted or not: termios(3)
+)
 LONGEST = 4095  # bytes of a line that a terminal takes in canonical mode: termios(3)
 QUOTE = b"\x16"  # Ctrl-V: the next key is text, for bash's line editor as for the terminal itself
 CTRL_C = b"\x03"
@@ -37,10 +41,10 @@ STRONGER = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What a terminal knows of its lab: names for namespaces, and the mounts of the kit (`tables.identity` of each)."""
+    """What a terminal knows of its lab: names for namespaces, and how often each mount is the kit's (by `identity`)."""
 
     labels: Labels
-    kit: frozenset[tuple[str, int, int, str]]
+    kit: Counter[tuple[str, int, int, str]]
 
 
 class Terminal:
@@ -73,14 +77,14 @@ class Terminal:
 
     @property
     def pid(self) -> int:
-        """The foreground process (the leader of the foreground process group), or else the shell: tcgetpgrp(3)."""
+        """The foreground process: one of the foreground process group, its leader if it lives: tcgetpgrp(3)."""
         try:
             group = os.tcgetpgrp(self._stream.master)
-            if os.path.exists(f"/proc/{group}"):
-                return group
-            return self._stream.shell
         except (OSError, ValueError):
             raise self._ended() from None
+        if processes.runs(group):
+            return group
+        return next(processes.group(self._stream.shell, group), self._stream.shell)  # as in `true | sleep 60`
 
     @property
     def namespace(self) -> Namespace:
@@ -100,7 +104,15 @@ class Terminal:
 
     def _table(self, all: bool) -> list[mountinfo.Mount]:
         table = mountinfo.read(self.pid)
-        return table if all else [mount for mount in table if identity(mount) not in self._surroundings.kit]
+        if all:
+            return table
+        seen: Counter[tuple[str, int, int, str]] = Counter()
+        shown = []
+        for mount in table:
+            seen[identity(mount)] += 1
+            if seen[identity(mount)] > self._surroundings.kit[identity(mount)]:  # a second one is the learner's
+                shown.append(mount)
+        return shown
 
     def _note(self) -> Namespace:
         """The namespace now; a namespace that the terminal has left since the last look may lose its label."""
@@ -133,8 +145,9 @@ class Terminal:
             del lines[0]
         while len(lines) > 1 and not lines[-1].strip():
             del lines[-1]
-        if "\0" in commands:
-            raise ValueError("a NUL byte can not be typed")
+        if found := set(UNTYPEABLE) & set(commands):
+            keys = ", ".join(sorted(map(repr, found)))
+            raise ValueError(f"{keys} can not be typed as text: the terminal acts on it. send() presses such a key.")
         with self._typing:
             while lines:
                 yield self._command(lines, self.timeout if timeout is None else timeout)
@@ -169,8 +182,8 @@ class Terminal:
         if stream.state is State.RUNNING:
             error = f"terminal {self.name} is busy: {self._foreground()} runs in it; nothing was typed."
             raise CommandTimeout(f"{error} Try .interrupt().", transcript(None, "not typed"))
-        self._type(lines.pop(0))
         try:
+            self._type(lines.pop(0))
             while lines and (state := self._watch(deadline)) in (State.MORE, State.RUNNING):
                 if state is State.RUNNING and time.monotonic() >= deadline:
                     break
@@ -181,6 +194,9 @@ class Terminal:
         except KeyboardInterrupt:
             self._stop()
             raise Interrupted(transcript(None, "interrupted")) from None
+        except ValueError:
+            self._stop()
+            raise
         match stream.state:
             case State.PROMPT:
                 self._note()
@@ -224,18 +240,25 @@ class Terminal:
             raise self._ended() from None
 
     def _stop(self) -> str:
-        """Get the prompt back, with Ctrl-C or a stronger signal to the foreground processes. How it went, in words."""
+        """Get the prompt back, with Ctrl-C, then with stronger means. How it went, in words."""
         stream = self._stream
-        stream.write(CTRL_C, PATIENCE)
-        for number in (None, *STRONGER):
-            if number:
-                self._signal(number)
+        if stream.state is not State.PROMPT:
+            stream.write(CTRL_C, PATIENCE)
+        how = "Ctrl-C"
+        for number in STRONGER:
             if stream.wait(lambda: stream.state in (State.PROMPT, State.ENDED), PATIENCE):
                 break
-        how = f"It was stopped with {number.name if number else 'Ctrl-C'}, and the terminal"
+            how = number.name
+            self._signal(number)
+        if not stream.wait(lambda: stream.state in (State.PROMPT, State.ENDED), PATIENCE):
+            os.kill(stream.shell, signal.SIGKILL)  # a loop of the shell itself, which starts what was killed again
+            stream.wait(lambda: stream.state is State.ENDED, PATIENCE)
         if stream.state is State.PROMPT:
-            return f"{how} is at its prompt again."
-        return f'{how}\'s shell ended with it: lab.open("{self.name}") starts a new one.'
+            return f"It was stopped with {how}, and the terminal is at its prompt again."
+        return (
+            f"It was stopped with {how}, and the terminal's shell ended with it: "
+            f'lab.open("{self.name}") starts a new one.'
+        )
 
     def _signal(self, number: signal.Signals) -> None:
         try:
@@ -256,13 +279,13 @@ class Terminal:
         )
 
     def _waits_for_keys(self) -> bool:
-        """Does the running command wait for somebody to type? The kernel knows: it is in read(2) on this terminal."""
+        """Does the running command wait for somebody to type? The kernel knows what it waits for."""
         try:
             group = os.tcgetpgrp(self._stream.master)
             (number,) = struct.unpack("I", fcntl.ioctl(self._stream.master, TIOCGPTN, b"\0" * 4))
         except OSError:
             return False
-        return any(processes.reads(pid, number) for pid in processes.group(self._stream.shell, group))
+        return any(processes.awaits_keys(pid, number) for pid in processes.group(self._stream.shell, group))
 
 
 def identity(mount: mountinfo.Mount) -> tuple[str, int, int, str]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import sys
 from dataclasses import dataclass, field
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Literal
+
+NS_GET_MNTNS_ID = 0x8008B705  # <linux/nsfs.h>: ioctl_nsfs(2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,17 @@ class Namespace:
         # The kind as the link has it: what pid_for_children names is a pid namespace.
         kind, _, inode = link.removesuffix("]").partition(":[")
         return cls(kind, int(inode), pid)
+
+    def serial(self) -> int | None:
+        """A number that this mount namespace alone has, ever: NS_GET_MNTNS_ID, Linux 6.11. None on older kernels.
+
+        Errors: OSError as open(2) raises it, where `pid` has ended.
+        """
+        with open(f"/proc/{self.pid}/ns/mnt", "rb") as file:
+            try:
+                return int.from_bytes(fcntl.ioctl(file, NS_GET_MNTNS_ID, bytes(8)), sys.byteorder)
+            except OSError:
+                return None
 
     def __str__(self) -> str:
         """As readlink shows it: mnt:[4026531841]."""

@@ -71,7 +71,7 @@ def main(control_fd: int, python: str, package: str) -> NoReturn:
         kit = _read_kit(package)
         _leave_the_host(python)
         Step.now = "start PID 1 of the lab"
-        pid = clone(_pid_1, SIGCHLD, control, python, kit)
+        pid = clone(_pid_1, SIGCHLD, control, notebook, python, kit)
     except OSError as error:
         _refuse(control, error)
     protocol.send(control, "started", pid)
@@ -136,8 +136,10 @@ def _guard(control: socket, notebook: int, pid: int) -> NoReturn:
     os._exit(0)
 
 
-def _pid_1(control: socket, python: str, kit: dict[str, bytes]) -> NoReturn:
+def _pid_1(control: socket, notebook: int, python: str, kit: dict[str, bytes]) -> NoReturn:
+    os.close(notebook)
     try:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # not Python's: what PID 1 does not handle, the kernel drops
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         with open("/proc/self/oom_score_adj", "w") as file:
             file.write("1000")  # where memory gets short, the lab goes first, and with PID 1 the memory of its tmpfs

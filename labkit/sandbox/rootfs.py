@@ -62,10 +62,12 @@ export PATH=/run/labkit/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 export HOME=${HOME:-/root} LANG=C.UTF-8 TERM=${TERM:-xterm-256color}
 export MARK_A=$'${BASH_VERSION:+\\[}\e]133;D;$?;AID\a\e]133;A;AID\a${BASH_VERSION:+\\]}'
 export MARK_B=$'${BASH_VERSION:+\\[}\e]133;B;AID\a${BASH_VERSION:+\\]}'
+export MARK_2=$'${BASH_VERSION:+\\[}\e]133;A;k=s;AID\a${BASH_VERSION:+\\]}'
 export PS0=$'\e]133;C;AID\a'
 export PS1='root@${HOSTNAME:-server}:${BASH_VERSION:+\w}${PWD#"${BASH_VERSION:+$PWD}"}# '
-export PS2=$'${BASH_VERSION:+\\[}\e]133;A;k=s;AID\a${BASH_VERSION:+\\]}> '
-export PROMPT_COMMAND='[[ $PS1 = "$MARK_A"* ]] || PS1=$MARK_A$PS1$MARK_B'
+export PS2='> '
+MARKS='[[ $PS1 = "$MARK_A"* ]] || PS1=$MARK_A$PS1$MARK_B; [[ $PS2 = "$MARK_2"* ]] || PS2=$MARK_2$PS2'
+export PROMPT_COMMAND="{ $MARKS; } 2>&-"
 unset HISTFILE
 """.replace("AID", "aid=NONCE;pid=$$")
 
@@ -151,8 +153,10 @@ def build(python: str, kit: dict[str, bytes], nonce: str) -> None:
     for path, source in kit.items():
         _write("." + path, source)
     for name in os.listdir("./run/host/etc"):
-        if not os.path.lexists(f"./etc/{name}"):
+        try:  # noqa: SIM105 - contextlib would be imported for this alone
             os.symlink(f"/run/host/etc/{name}", f"./etc/{name}")
+        except FileExistsError:  # one of FILES: the lab has its own
+            pass
     pivot_root(".", ".")  # the old root is now on top of the new one: pivot_root(2), NOTES
     umount2(".", MNT_DETACH)
     os.chdir("/")
