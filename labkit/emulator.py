@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from contextlib import suppress
+from unicodedata import combining
 
 import pyte
+from wcwidth import wcwidth
 
 CONTROLS = frozenset(range(32)) - frozenset(b"\t\n") | {127}  # all that does more than move on to the next cell or line
+PARAMETERS = re.compile(rb"\x1b\[[0-9;?>]{20,}")  # of an escape sequence, where they are longer than any has sense for
+NUMBER = re.compile(rb"[0-9]{5,}")
 MOST = 1 << 20  # bytes that are emulated: pyte needs about a second for each megabyte
 
 
@@ -19,13 +24,18 @@ def text(data: bytes, rows: int = 24, columns: int = 80) -> str:
     itself.
     """
     plain = data.replace(b"\r\n", b"\n")
-    if CONTROLS.isdisjoint(plain):
+    if CONTROLS.isdisjoint(plain) and (plain.isascii() or b"\t" not in plain):  # a tab stop is a matter of cells
         return plain.decode("utf-8", "replace").expandtabs().rstrip("\n")
     left_out = max(0, len(data) - MOST)
     screen = _Screen(columns, rows)
-    pyte.ByteStream(screen).feed(data[left_out:])
+    pyte.ByteStream(screen).feed(PARAMETERS.sub(_bounded, data[left_out:]))
     note = f"[{left_out} bytes before this are not shown]\n" if left_out else ""
     return note + screen.text()
+
+
+def _bounded(parameters: re.Match[bytes]) -> bytes:
+    """pyte takes no number above 9999 for more than that, and Python none of more than 4300 digits for a number."""
+    return NUMBER.sub(b"9999", parameters[0])
 
 
 def _lenient(handler: Callable[..., None]) -> Callable[..., None]:
@@ -48,6 +58,10 @@ class _Screen(pyte.Screen):
         self._scrollback: list[str] = []
         for name in set(pyte.Stream.csi.values()):
             setattr(self, name, _lenient(getattr(self, name)))
+
+    def draw(self, data: str) -> None:
+        """pyte drops the rest of a line after a character of no width, unless that one belongs to the one before it."""
+        super().draw("".join(each for each in data if wcwidth(each) > 0 or combining(each)))
 
     def index(self) -> None:
         if self.margins is None and self.cursor.y == self.lines - 1:

@@ -42,7 +42,8 @@ class MarkParser:
             end = body.end() if body else found
             if end == len(data) and end < found + LONGEST:
                 break  # the rest of it is still to come
-            mark = self._mark(body[0]) if body and data.startswith(END, end) else None
+            whole = data.startswith(END, end) and end < found + LONGEST
+            mark = self._mark(body[0]) if body and whole else None
             after = end + len(END) if mark else found + len(START)
             if text := data[begin : found if mark else after]:
                 yield text

@@ -14,6 +14,16 @@ def explain(step: str, errno: int) -> tuple[str, str]:
     """
     if errno == errors.ENOSPC:
         return _limit()
+    if errno == errors.EAGAIN:
+        return (
+            "the limit on this user's processes is reached (RLIMIT_NPROC, or the cgroup's pids.max)",
+            "end some of them; or raise the limit: `ulimit -u` shows it, /etc/security/limits.conf sets it",
+        )
+    if errno in (errors.EMFILE, errors.ENFILE):
+        return (
+            "the limit on open files is reached (RLIMIT_NOFILE)",
+            "close labs; or raise the limit: `ulimit -n` shows it",
+        )
     if errno == errors.ENOSYS:
         return (
             f"the kernel ({os.uname().release}) or a container's filter lacks a call",

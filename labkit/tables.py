@@ -56,7 +56,7 @@ def compare(views: Views) -> DataFrame:
         row |= {column: _merged(column, by_terminal, views) for column in PER_COPY}
         rows.append(row)
     shown = [column for column in COLUMNS if column not in ("mount_point", "mount_id", "parent_id")]
-    return _frame(rows, ("mount_point", *views, *shown))
+    return _frame(rows, ("mount_point", *views, *shown)).astype(dict.fromkeys(views, bool))
 
 
 def differences(views: Views) -> DataFrame:
@@ -71,24 +71,28 @@ def visible(path: str, views: Views) -> DataFrame:
         raise ValueError(f"a mount point is an absolute path: {path!r} does not begin with /")
     place = "/" + os.path.normpath(path).lstrip("/")
     found = {terminal: [m for m in table if m.mount_point == place] for terminal, (_, table) in views.items()}
-    owners = sorted({label for terminal, (label, _) in views.items() if found[terminal]})
+    owners = sorted({label for terminal, (label, _) in views.items() if found[terminal]}, key=_order)
     rows = []
     for terminal, (label, _) in views.items():
         here = found[terminal]
+        below = {mount.parent_id for mount in here}  # what another one of them is mounted on
+        mounted = [f"{mount.source} ({mount.fstype})" for mount in here if mount.mount_id not in below]
         rows.append(
             {
                 "namespace": label,
                 "visible": bool(here),
-                "mounted": _cell(f"{here[-1].source} ({here[-1].fstype})") if here else "",
-                "why": _why(label, owners),
+                "mounted": _cell(", ".join(mounted)),
+                "why": _why(label, bool(here), owners),
             }
         )
     return DataFrame(rows, index=pandas.Index(views, name="terminal"))
 
 
-def _why(label: str, owners: list[str]) -> str:
-    if label in owners:
+def _why(label: str, visible: bool, owners: list[str]) -> str:
+    if visible:
         return f"it is in the mount table of namespace {label}"
+    if label in owners:
+        return f"it is in the table of {label}, but not below this process's root directory (chroot)"
     if owners:
         return f"it is in the table of {' and '.join(owners)}, and {label} has a table of its own"
     return "nothing is mounted there in any terminal's namespace"
@@ -97,12 +101,11 @@ def _why(label: str, owners: list[str]) -> str:
 def namespaces(members: Iterable[tuple[str, int, str, int]], terminals: dict[str, str]) -> DataFrame:
     """One row a namespace. `members`: label, inode, name and pid of each process; `terminals`: the label of each."""
     rows: dict[str, dict[str, object]] = {}
-    for label, inode, name, pid in sorted(members, key=lambda member: (len(member[0]), member[0], member[3])):
-        row = rows.setdefault(label, {"terminals": "", "processes": "", "inode": inode})
-        row["processes"] = f"{row['processes']}, {_cell(name)} {pid}".lstrip(", ")
-    for terminal, label in terminals.items():
-        if label in rows:
-            rows[label]["terminals"] = f"{rows[label]['terminals']}, {terminal}".lstrip(", ")
+    processes: dict[str, list[str]] = {}
+    for label, inode, name, pid in sorted(members, key=lambda member: (_order(member[0]), member[3])):
+        processes.setdefault(label, []).append(f"{_cell(name)} {pid}")
+        those = ", ".join(terminal for terminal, where in terminals.items() if where == label)
+        rows[label] = {"terminals": those, "processes": ", ".join(processes[label]), "inode": inode}
     columns = ("terminals", "processes", "inode")
     return DataFrame(rows.values(), index=pandas.Index(rows, name="namespace"), columns=columns)
 
@@ -116,7 +119,12 @@ def _merged(column: str, by_terminal: dict[str, Mount], views: Views) -> object:
         return _cell(next(iter(by_label.values())))
     if column in NUMBERS:
         return pandas.NA
-    return _cell(", ".join(f"{label}: {value}" for label, value in sorted(by_label.items())))
+    return _cell(", ".join(f"{label}: {by_label[label]}" for label in sorted(by_label, key=_order)))
+
+
+def _order(label: str) -> tuple[int, str]:
+    """Z comes before AA."""
+    return len(label), label
 
 
 def _frame(rows: list[dict[str, object]], columns: Iterable[str]) -> DataFrame:

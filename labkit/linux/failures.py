@@ -20,9 +20,13 @@ class SyscallError(OSError):
     errno: int
 
     def __init__(self, name: str, arguments: tuple[object, ...], errno: int) -> None:
-        self.call = f"{name}({', '.join(map(_argument, arguments))})"
+        self._made_of = name, arguments, errno
+        self.call = f"{name}({', '.join(map(written, arguments))})"
         self.cause = CAUSES.get(name, {}).get(errno, _ANY.get(errno, "")).strip()
         super().__init__(errno, os.strerror(errno))
+
+    def __reduce__(self) -> tuple[type[SyscallError], tuple[object, ...]]:
+        return type(self), self._made_of  # OSError would copy what it was told itself
 
     def __str__(self) -> str:
         symbol = _errno.errorcode.get(self.errno, str(self.errno))
@@ -30,7 +34,8 @@ class SyscallError(OSError):
         return f"{head}\n{self.cause}" if self.cause else head
 
 
-def _argument(value: object) -> str:
+def written(value: object) -> str:
+    """An argument as strace writes it."""
     if value is None:
         return "NULL"
     if isinstance(value, Word):
@@ -41,22 +46,38 @@ def _argument(value: object) -> str:
         return "|".join([str(flag.name) for flag in known] + [hex(unknown)] * bool(unknown)) or "0"
     if isinstance(value, int):
         return str(int(value))
-    text = os.fsdecode(value) if isinstance(value, (bytes, os.PathLike)) else str(value)
-    return '"' + text.encode("unicode_escape", "surrogateescape").decode("ascii").replace('"', '\\"') + '"'
+    data = os.fsencode(value if isinstance(value, (bytes, os.PathLike)) else str(value))
+    return '"' + "".join(_character(byte, data[at + 1 : at + 2]) for at, byte in enumerate(data)) + '"'
 
+
+def _character(byte: int, following: bytes) -> str:
+    """No codec: where an error happens in the lab, Python's library may be out of sight already, and codecs with it."""
+    if chr(byte) in _ESCAPES:
+        return _ESCAPES[chr(byte)]
+    if 32 <= byte < 127:
+        return chr(byte)
+    return f"\\{byte:03o}" if following.isdigit() else f"\\{byte:o}"
+
+
+_ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r", "\v": "\\v", "\f": "\\f"}
 
 _PRIVILEGE = "It needs CAP_SYS_ADMIN in the user namespace that owns this mount namespace: run it in a lab's terminal."
 
 _ANY = {
     _errno.ENOSYS: "This kernel does not have the call, or a seccomp filter hides it (containers do that).",
     _errno.ENOMEM: "The kernel had no memory for it.",
+    _errno.ENOENT: "The path does not exist.",
+    _errno.ENOTDIR: "Something on the way is not a directory.",
+    _errno.ELOOP: "Too many symbolic links on the way.",
+    _errno.EBADF: "The descriptor is not open.",
     _errno.EFAULT: "An address was outside this process's memory: a mistake in the arguments.",
 }
 
 _NEW_NAMESPACE = {
     _errno.EPERM: """
 A new namespace needs CAP_SYS_ADMIN, a new user namespace does not: add CLONE_NEWUSER, or run it in a lab's terminal.
-If CLONE_NEWUSER itself was refused: a container's seccomp filter, or kernel.unprivileged_userns_clone = 0.""",
+If CLONE_NEWUSER itself was refused: a container's seccomp filter; kernel.unprivileged_userns_clone = 0; a chroot;
+or an id of this process that its own user namespace does not map (write uid_map and gid_map first).""",
     _errno.ENOSPC: """
 A limit on namespaces is reached: see /proc/sys/user/max_*_namespaces.
 User and PID namespaces also nest at most 32 deep.""",
@@ -67,6 +88,7 @@ CAUSES: dict[str, dict[int, str]] = {
     "clone": _NEW_NAMESPACE
     | {
         _errno.EAGAIN: "The limit on processes is reached: RLIMIT_NPROC (`ulimit -u`), or the cgroup's pids.max.",
+        _errno.ENOMEM: "No memory; or PID 1 of the PID namespace has ended, and nothing can be started in it any more.",
         _errno.EINVAL: "These flags do not go together, or this kernel was built without that kind of namespace.",
     },
     "unshare": _NEW_NAMESPACE
@@ -106,8 +128,8 @@ Somebody uses it: a working directory, an open file, or a mount below it.
 Leave it (`cd /`), or detach it with MNT_DETACH.""",
         _errno.EINVAL: """
 The target is not a mount point, or it is locked: a mount that came with a copy from a more privileged namespace
-can not be taken away alone.""",
-        _errno.ENOENT: "The target does not exist.",
+can not be taken away alone. MNT_EXPIRE goes with neither MNT_FORCE nor MNT_DETACH.""",
+        _errno.EAGAIN: "MNT_EXPIRE has marked the mount; the next such call takes it, if nobody uses it until then.",
         _errno.EPERM: _PRIVILEGE,
     },
     "mount_setattr": {
@@ -137,6 +159,7 @@ is not a mount point (after a chroot, or on the initial ramfs); or one of the mo
     },
     "pidfd_open": {
         _errno.ESRCH: "No such process.",
+        _errno.ENOENT: "The pid belongs to a thread that is not its process's first.",
         _errno.EINVAL: "The pid is not positive, or belongs to a thread that is not its process's first.",
     },
     "prctl": {

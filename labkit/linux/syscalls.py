@@ -7,6 +7,7 @@ Every failure is a `SyscallError` (an OSError): the call as strace writes it, it
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import sys
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from ctypes import c_char_p, c_int, c_long, c_size_t, c_uint64, c_ulong
 from enum import IntEnum, IntFlag
 from signal import SIGCHLD
 
-from .failures import SyscallError, Word
+from .failures import SyscallError, Word, written
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,7 +55,13 @@ class MountFlag(IntFlag):
     MS_NOSUID = 1 << 1
     MS_NODEV = 1 << 2
     MS_NOEXEC = 1 << 3
+    MS_SYNCHRONOUS = 1 << 4
     MS_REMOUNT = 1 << 5
+    MS_MANDLOCK = 1 << 6
+    MS_DIRSYNC = 1 << 7
+    MS_NOSYMFOLLOW = 1 << 8
+    MS_NOATIME = 1 << 10
+    MS_NODIRATIME = 1 << 11
     MS_BIND = 1 << 12
     MS_MOVE = 1 << 13
     MS_REC = 1 << 14
@@ -65,6 +72,7 @@ class MountFlag(IntFlag):
     MS_SHARED = 1 << 20
     MS_RELATIME = 1 << 21
     MS_STRICTATIME = 1 << 24
+    MS_LAZYTIME = 1 << 25
 
 
 # <sys/mount.h>: flags of umount2(2)
@@ -181,9 +189,10 @@ def mount_setattr(
     attributes = _MountAttributes(attr_set, attr_clr, propagation, 0)
     arguments = (c_int(dirfd), _bytes(path), c_int(flags), ctypes.byref(attributes), c_size_t(32))
     result = _libc.syscall(_number("mount_setattr"), *arguments)
+    fields = written(MountAttr(attr_set)), written(MountAttr(attr_clr)), written(MountFlag(propagation))
+    shown = Word("{{attr_set={}, attr_clr={}, propagation={}, userns_fd=0}}".format(*fields))
     where = Word("AT_FDCWD") if dirfd == AT_FDCWD else dirfd
-    shown = (MountAttr(attr_set), MountAttr(attr_clr), MountFlag(propagation))
-    _check(result, "mount_setattr", where, path, AtFlag(flags), *shown)
+    _check(result, "mount_setattr", where, path, AtFlag(flags), shown, 32)
 
 
 def pivot_root(new_root: Path, put_old: Path) -> None:
@@ -215,7 +224,11 @@ def prctl(option: int, value: int = 0) -> int:
 
 
 # What clone() can not do for Python: these share the parent's memory with the child, or write into it.
-_NEEDS_A_STACK = CloneFlag(0x013D5900)  # VM, SIGHAND, PIDFD, VFORK, THREAD, SETTLS, *_SETTID, *_CLEARTID
+_NEEDS_A_STACK = (
+    (CloneFlag.CLONE_VM | CloneFlag.CLONE_SIGHAND | CloneFlag.CLONE_VFORK | CloneFlag.CLONE_THREAD)
+    | (CloneFlag.CLONE_PIDFD | CloneFlag.CLONE_SETTLS | CloneFlag.CLONE_PARENT_SETTID)
+    | (CloneFlag.CLONE_CHILD_SETTID | CloneFlag.CLONE_CHILD_CLEARTID)
+)
 
 
 def clone(child: Callable[..., int | None], flags: int, *arguments: object) -> int:
@@ -233,36 +246,51 @@ def clone(child: Callable[..., int | None], flags: int, *arguments: object) -> i
     try:
         unshare(CloneFlag.CLONE_THREAD)  # changes nothing; the kernel refuses it to a process with threads: unshare(2)
     except SyscallError as error:
+        if error.errno != errno.EINVAL:  # a container's filter, which says nothing about threads
+            raise
         raise RuntimeError(
             "clone: this process has threads, and only the calling one would live on in the child: a lock that another "
             "one holds would stay locked for ever. Put the lines into a file and run it with python3 in a terminal."
         ) from error
     number = _number("clone")
-    for stream in (sys.stdout, sys.stderr):  # or what waits in their buffers would be written twice
-        if stream is not None:
-            stream.flush()
+    _flush()  # or what waits in the buffers would be written twice
     _before_fork()
     pid = _clone(number, flags, 0, 0, 0, 0)
     if pid == 0:
         _after_fork_in_child()
         _run(child, arguments)
     _after_fork_in_parent()
-    return _check(pid, "clone", Word("child_stack=NULL"), CloneFlag(flags))
+    return _check(pid, "clone", Word("child_stack=NULL"), Word(f"flags={written(CloneFlag(flags))}"))
 
 
 def _run(child: Callable[..., int | None], arguments: tuple[object, ...]) -> NoReturn:
+    """The child's whole life. Whatever happens in it, it must not go on to what is the parent's."""
     status = 1
     try:
-        status = child(*arguments) or 0
+        status = _status(child(*arguments))
     except SystemExit as end:
-        status = end.code if isinstance(end.code, int) else int(end.code is not None)
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
+        else:
+            status = _status(end.code)
     except BaseException:
         sys.excepthook(*sys.exc_info())
     finally:
-        for stream in (sys.stdout, sys.stderr):
-            if stream is not None:
-                stream.flush()
-        os._exit(status & 0xFF)
+        try:
+            _flush()
+        except BaseException:
+            status = 120  # as Python itself ends where its output can not be written
+        os._exit(status)
+
+
+def _status(result: object) -> int:
+    return int(result) & 0xFF if isinstance(result, int) else int(result is not None)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
 
 
 def _check(result: int, name: str, *arguments: object) -> int:
@@ -272,7 +300,12 @@ def _check(result: int, name: str, *arguments: object) -> int:
 
 
 def _bytes(path: Path | None) -> bytes | None:
-    return None if path is None else os.fsencode(path)
+    if path is None:
+        return None
+    encoded = os.fsencode(path)
+    if b"\0" in encoded:  # ctypes would cut it off there
+        raise ValueError(f"a path or an option holds no NUL byte: {path!r} does")
+    return encoded
 
 
 def _number(name: str) -> c_long:

@@ -60,7 +60,7 @@ TIOCSPTLCK, TIOCGPTPEER = 0x40045431, 0x5441  # <asm/ioctls.h> of x86-64 and arm
 class Step:
     """The step of the way into the lab that is being tried: `refused` names it when the kernel says no."""
 
-    now = ""
+    now = "watch the notebook's kernel"
 
 
 def main(control_fd: int, python: str, package: str) -> NoReturn:
@@ -90,7 +90,7 @@ def _read_kit(package: str) -> dict[str, bytes]:
 
 def _leave_the_host(python: str) -> None:
     """Twice into new user and mount namespaces: in the first the host is sealed, in the second the seal is locked."""
-    if started_by_root := os.geteuid() == 0:
+    if by_root := _is_root_of_the_host():
         if python:
             Step.now = "make Python readable for the lab"
             unshare(CLONE_NEWNS)
@@ -102,13 +102,19 @@ def _leave_the_host(python: str) -> None:
         prctl(PR_SET_DUMPABLE, 1)  # changing the uid cleared it, and /proc/self would belong to root
     Step.now = "make a user namespace"
     _enter_user_namespace(CLONE_NEWNS)
-    if python and not started_by_root:
+    if python and not by_root:
         Step.now = "make Python readable for the lab"
         rootfs.stage(python)
     Step.now = "make the host read-only"
     rootfs.seal()
     Step.now = "make the lab's namespaces"
     _enter_user_namespace(CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWIPC)
+
+
+def _is_root_of_the_host() -> bool:
+    """Root of a user namespace that maps one id, or some, is an ordinary user to the host, as the lab's root is."""
+    with open("/proc/self/uid_map") as file:
+        return os.geteuid() == 0 and file.read().split() == ["0", "0", str(2**32 - 1)]
 
 
 def _enter_user_namespace(others: int) -> None:
@@ -224,6 +230,8 @@ def _shell(slave: int) -> NoReturn:
         ):  # ignored: the first by us, the others by Python
             signal.signal(number, signal.SIG_DFL)
         for limit, value in LIMITS.items():
+            _, hard = resource.getrlimit(limit)
+            value = value if hard == resource.RLIM_INFINITY else min(value, hard)
             resource.setrlimit(limit, (value, value))
         os.chdir("/root")
         os.execve(SHELL, [SHELL], ENVIRONMENT)

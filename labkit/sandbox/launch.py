@@ -41,36 +41,33 @@ class Sandbox:
     """
 
     def __init__(self) -> None:
-        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._control.settimeout(START_SECONDS)
-        python = "" if sys.base_prefix in ("/usr", "/") else sys.base_prefix
-        with theirs:
-            self._agent = subprocess.Popen(
-                [
-                    *_loader(),
-                    sys.executable,
-                    "-I",
-                    "-S",
-                    "-c",
-                    BOOT,
-                    os.path.dirname(PACKAGE),
-                    str(theirs.fileno()),
-                    python,
-                    PACKAGE,
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                pass_fds=[theirs.fileno()],
-                cwd="/",
-                env={},
-                start_new_session=True,
-            )
         self._asking = threading.Lock()
         self._errors = ""
-        self.guard = self._agent.pid
         self.pid = 0
         self.nonce = ""
+        python = "" if sys.base_prefix in ("/usr", "/") else sys.base_prefix
+        try:
+            self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        except OSError as error:
+            raise Refused("make a socket", error.errno or 0, str(error)) from None
+        self._control.settimeout(START_SECONDS)
+        arguments = [os.path.dirname(PACKAGE), str(theirs.fileno()), python, PACKAGE]
+        try:
+            with theirs:
+                self._agent = subprocess.Popen(
+                    [*_loader(), sys.executable, "-I", "-S", "-c", BOOT, *arguments],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.PIPE,
+                    pass_fds=[theirs.fileno()],
+                    cwd="/",
+                    env={},
+                    start_new_session=True,
+                )
+        except OSError as error:
+            self._control.close()
+            raise Refused("start Python for the agent", error.errno or 0, str(error)) from None
+        self.guard = self._agent.pid
         try:
             while not (self.pid and self.nonce):
                 self._hear()
