@@ -36,6 +36,7 @@ OUTSIDERS = {
     "pandas": {"tables"},
     "pyte": {"emulator"},
     "pytest": {"cli"},
+    "wcwidth": {"emulator"},
 }
 
 MODULES = sorted(PACKAGE.rglob("*.py"))

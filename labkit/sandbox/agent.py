@@ -65,6 +65,8 @@ class Step:
 
 def main(control_fd: int, python: str, package: str) -> NoReturn:
     """`python`: prefix of a Python outside /usr, or ""; `package`: the folder of labkit."""
+    os.set_inheritable(control_fd, False)  # no shell shall have it
+    os.umask(0o022)  # and none the notebook's
     control = socket(fileno=control_fd)
     try:
         notebook = pidfd_open(os.getppid())

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import struct
-from _socket import CMSG_SPACE, SCM_RIGHTS, SOL_SOCKET, socket
+from _socket import CMSG_SPACE, MSG_CMSG_CLOEXEC, SCM_RIGHTS, SOL_SOCKET, socket
 
 LARGEST = 65536
 DESCRIPTORS = 2
@@ -26,6 +26,6 @@ def send(control: socket, *fields: object, fds: tuple[int, ...] = ()) -> None:
 
 def receive(control: socket) -> tuple[list[str], list[int]]:
     """The next message: its fields (none at the end of the connection) and the descriptors that came with it."""
-    data, ancillary, _, _ = control.recvmsg(LARGEST, CMSG_SPACE(DESCRIPTORS * struct.calcsize("i")))
+    data, ancillary, _, _ = control.recvmsg(LARGEST, CMSG_SPACE(DESCRIPTORS * struct.calcsize("i")), MSG_CMSG_CLOEXEC)
     fds = [fd for _, _, rights in ancillary for (fd,) in struct.iter_unpack("i", rights)]
     return (os.fsdecode(data).split("\0") if data else []), fds

@@ -182,7 +182,8 @@ def _devices() -> None:
         _write(f"./dev/{name}", b"")
         mount(f"/dev/{name}", f"./dev/{name}", None, MS_BIND)
     os.mkdir("./dev/pts")
-    os.mkdir("./dev/shm", 0o1777)
+    os.mkdir("./dev/shm")
+    os.chmod("./dev/shm", 0o1777)
     mount("devpts", "./dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=620")
 
 
