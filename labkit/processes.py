@@ -86,7 +86,7 @@ def _awaited(pid: int, how: str, first: int, second: int) -> list[int]:
     try:
         if how == "poll":
             entries = struct.iter_unpack("ihh", os.pread(memory, min(second, 64) * 8, first))
-            return [fd for fd, events, _ in entries if events & POLLIN]
+            return [fd for fd, events, _ in entries if fd >= 0 and events & POLLIN]
         bits = int.from_bytes(os.pread(memory, 8, second), "little") if second else 0
         return [fd for fd in range(min(first, 64)) if bits >> fd & 1]
     finally:
