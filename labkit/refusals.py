@@ -24,6 +24,8 @@ def explain(step: str, errno: int) -> tuple[str, str]:
             "the limit on open files is reached (RLIMIT_NOFILE)",
             "close labs; or raise the limit: `ulimit -n` shows it",
         )
+    if errno == errors.ENOMEM:
+        return "the kernel has no memory for it", "close labs and other programs"
     if errno == errors.ENOSYS:
         return (
             f"the kernel ({os.uname().release}) or a container's filter lacks a call",
@@ -78,7 +80,7 @@ def _forbidden(step: str) -> tuple[str, str]:
             "run outside the container, or with a seccomp profile that allows the namespace and mount calls",
         )
     return (
-        "this user may not make user namespaces here",
+        "this user may not make user namespaces here; or this is a chroot, in which the kernel makes none",
         "try `unshare -Ur true` in a terminal: where that fails too, ask whoever runs this machine",
     )
 
