@@ -67,9 +67,10 @@ class Lab:
                 stream = Stream(*self._sandbox.open_terminal(*self._size), self._sandbox.nonce)
             except Ended as error:
                 raise self._ended(str(error)) from None
-            except OSError as error:
+            except (OSError, RuntimeError) as error:  # RuntimeError: Python can not start a thread
                 raise LabError(
-                    f"No shell could be started for terminal {name}: {error.strerror}. lab.reset() mends the lab."
+                    f"No shell could be started for terminal {name}: {error}. A limit may be reached: RLIMIT_NPROC "
+                    "(`ulimit -u`) in the lab or in the notebook's kernel. lab.reset() mends the lab."
                 ) from error
             if name in self._terminals:
                 self._terminals[name]._attach(stream, self._surroundings)

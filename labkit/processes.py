@@ -39,7 +39,7 @@ def descendants(pid: int) -> Iterator[Process]:
             inner = next(line.split()[1:] for line in file if line.startswith(b"NSpid:"))
         with open(f"/proc/{pid}/comm", "rb") as file:
             name = os.fsdecode(file.read()[:-1])
-        yield Process(pid, int(inner[1]), name, Namespace.of(pid))
+        yield Process(pid, int(inner[:2][-1]), name, Namespace.of(pid))  # the guard is in no lab: it has one pid
         for task in os.listdir(f"/proc/{pid}/task"):
             with open(f"/proc/{pid}/task/{task}/children", "rb") as file:
                 children = file.read().split()

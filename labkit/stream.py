@@ -46,7 +46,14 @@ class Stream:
         self._prompt = bytearray()
         self._into = "output"  # where text goes: to the prompt, to the output (with what is echoed), or nowhere
         os.set_blocking(master, False)
-        threading.Thread(target=self._read, args=[shell], name=f"labkit-pty-{master}", daemon=True).start()
+        reader = threading.Thread(target=self._read, args=[shell], name=f"labkit-pty-{master}", daemon=True)
+        try:
+            reader.start()
+        except RuntimeError:  # the limit on processes counts threads too
+            self.state = State.ENDED
+            os.close(master)
+            os.close(shell)
+            raise
 
     def type(self, keys: bytes, seconds: float) -> bool:
         """Type, and forget what was printed before. False where the terminal takes no more for that long."""

@@ -75,17 +75,33 @@ def visible(path: str, views: Views) -> DataFrame:
     rows = []
     for terminal, (label, _) in views.items():
         here = found[terminal]
-        below = {mount.parent_id for mount in here}  # what another one of them is mounted on
-        mounted = [f"{mount.source} ({mount.fstype})" for mount in here if mount.mount_id not in below]
+        top = _reached(place, views[terminal][1])
         rows.append(
             {
                 "namespace": label,
                 "visible": bool(here),
-                "mounted": _cell(", ".join(mounted)),
+                "mounted": _cell(f"{top.source} ({top.fstype})") if top in here else "covered" if here else "",
                 "why": _why(label, bool(here), owners),
             }
         )
     return DataFrame(rows, index=pandas.Index(views, name="terminal"))
+
+
+def _reached(path: str, table: list[Mount]) -> Mount | None:
+    """The mount that a path leads to: mounts may cover each other, and with one all that is below it."""
+    ids = {mount.mount_id for mount in table}
+    reached = next((mount for mount in table if mount.parent_id not in ids), None)
+    while reached:
+        here = reached.mount_id
+        on_the_way = [m for m in table if m.parent_id == here != m.mount_id and _leads(m.mount_point, path)]
+        if not on_the_way:
+            break
+        reached = min(on_the_way, key=lambda mount: len(mount.mount_point))
+    return reached
+
+
+def _leads(mount_point: str, path: str) -> bool:
+    return path == mount_point or path.startswith(mount_point.rstrip("/") + "/")
 
 
 def _why(label: str, visible: bool, owners: list[str]) -> str:

@@ -154,6 +154,17 @@ def test_a_region_that_scrolls_leaves_no_copies() -> None:
     assert text(data) == text(b"\x1b[mhead\r\nthree\r\nfour")
 
 
+def test_a_region_down_to_the_last_line_leaves_no_copies_of_its_head() -> None:
+    data = b"\x1b[2;4rhead\r\n" + lines(*map(str, range(20)))
+    assert text(data, rows=4) == "head\n17\n18\n19"
+
+
+def test_what_scrolls_out_of_the_top_is_kept_above_a_line_that_stays() -> None:
+    """apt(8) keeps its progress bar on the last line so; xterm.js keeps what leaves a region that begins at the top."""
+    data = b"\x1b[1;3r" + b"\x1b[4;1Hbar\x1b[1;1H" + lines(*map(str, range(20)))
+    assert text(data, rows=4).split("\n") == [*map(str, range(20)), "bar"]
+
+
 def test_it_wraps_at_the_terminals_own_width() -> None:
     assert text(RESET + b"x" * 100, columns=120) == "x" * 100
     assert text(RESET + b"abcdef", rows=2, columns=4) == "abcd\nef"

@@ -469,9 +469,18 @@ def test_interrupt_ends_what_runs(left):
 
 
 def test_interrupt_at_the_prompt_gives_a_new_prompt(left):
-    left.send("half a command")
     left.interrupt()
     assert_usable(left)
+
+
+def test_interrupt_amid_typing_gives_a_new_prompt(left):
+    """A Ctrl-C that comes while bash's line editor still draws what was typed makes it forget to draw the next prompt,
+    about once in twenty times: then there is no mark either, and the kernel has to be asked who waits for keys.
+    """
+    for _ in range(40):
+        left.send("half a command")
+        left.interrupt()
+        assert left.run("echo usable", timeout=2).output == "usable"
 
 
 @pytest.mark.parametrize("keys", ["abc\x04", "abc\x16\n", "\x1b[200~abc\n\x1b[201~"])

@@ -56,7 +56,7 @@ def _character(byte: int, following: bytes) -> str:
         return _ESCAPES[chr(byte)]
     if 32 <= byte < 127:
         return chr(byte)
-    return f"\\{byte:03o}" if following.isdigit() else f"\\{byte:o}"
+    return f"\\{byte:03o}" if following and following in b"01234567" else f"\\{byte:o}"
 
 
 _ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r", "\v": "\\v", "\f": "\\f"}
