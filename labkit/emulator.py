@@ -15,7 +15,7 @@ PIECES = re.compile(rb"(?=\x1b)")
 MOST = 1 << 20  # bytes that are emulated: pyte needs about a second for each megabyte
 
 
-def text(data: bytes, rows: int = 24, columns: int = 80) -> str:
+def text(data: bytes, columns: int = 80, rows: int = 24) -> str:
     """What stands on the screen and in its scrollback after `data`, without blank lines at the end.
 
     Data with no control but tab and newline is read as it is, at any size and with its long lines whole. All else
@@ -63,7 +63,8 @@ class _Screen(pyte.Screen):
         super().draw("".join(each for each in data if wcwidth(each) > 0 or combining(each)))
 
     def index(self) -> None:
-        if self.margins is None and self.cursor.y == self.lines - 1:
+        top, bottom = self.margins or (0, self.lines - 1)
+        if top == 0 and self.cursor.y == bottom:
             self._scrollback.append(self._line(0))
         super().index()
 

@@ -7,7 +7,6 @@ import weakref
 from collections import Counter
 
 from . import processes, refusals
-from .emulator import text
 from .errors import LabEnded, LabError, LabRefused
 from .labels import Labels
 from .linux import mountinfo
@@ -67,10 +66,9 @@ class Lab:
                 stream = Stream(*self._sandbox.open_terminal(*self._size), self._sandbox.nonce)
             except Ended as error:
                 raise self._ended(str(error)) from None
-            except (OSError, RuntimeError) as error:  # RuntimeError: Python can not start a thread
+            except OSError as error:
                 raise LabError(
-                    f"No shell could be started for terminal {name}: {error}. A limit may be reached: RLIMIT_NPROC "
-                    "(`ulimit -u`) in the lab or in the notebook's kernel. lab.reset() mends the lab."
+                    f"No shell could be started for terminal {name}: {error.strerror}. lab.reset() mends the lab."
                 ) from error
             if name in self._terminals:
                 self._terminals[name]._attach(stream, self._surroundings)
@@ -80,7 +78,7 @@ class Lab:
             stream = self._terminals[name]._stream
             stream.wait(lambda stream=stream: stream.state is not State.RUNNING, PROMPT_SECONDS)  # type: ignore[misc]
             if stream.state is not State.PROMPT:
-                said = text(stream.output()) or "nothing"
+                said = stream.text() or "nothing"
                 raise LabError(
                     f"The shell of terminal {name} gave no prompt; it said: {said}\nlab.reset() mends the lab."
                 )

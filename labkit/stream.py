@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
+import signal
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from enum import Enum
 
-from .emulator import text
+from . import emulator
 from .marks import Mark, MarkParser
 
 KEPT = 16 << 20  # bytes of one command's output that are kept: the last ones
@@ -30,9 +32,11 @@ class State(Enum):
 class Stream:
     """`changed` guards all that is here, and is notified at every change of `state`."""
 
-    def __init__(self, master: int, shell: int, aid: str) -> None:
+    def __init__(self, master: int, pidfd: int, aid: str) -> None:
+        """Both descriptors are the stream's from here on. Errors: OSError where the limit on threads is reached."""
         self.master = master
-        self.shell = _pid(shell)
+        self.size = os.get_terminal_size(master)  # columns, lines
+        self._pidfd = pidfd
         self.changed = threading.Condition()
         self.state = State.RUNNING
         self.prompt = ""
@@ -40,20 +44,19 @@ class Stream:
         self.shells: list[int] = []  # pids of the shells in each other: the last one prompts
         self._parser = MarkParser(aid)
         self._output: deque[bytes] = deque()
-        self._size = 0
+        self._kept = self._dropped = 0  # bytes
         self._marked = False  # has the shell said where the output begins ($PS0; sh does not)?
         self._echoes = False  # has a line been typed, which is shown before the output?
         self._prompt = bytearray()
         self._into = "output"  # where text goes: to the prompt, to the output (with what is echoed), or nowhere
-        os.set_blocking(master, False)
-        reader = threading.Thread(target=self._read, args=[shell], name=f"labkit-pty-{master}", daemon=True)
         try:
-            reader.start()
-        except RuntimeError:  # the limit on processes counts threads too
-            self.state = State.ENDED
-            os.close(master)
-            os.close(shell)
-            raise
+            self.shell = _pid(pidfd)
+            os.set_blocking(master, False)
+            threading.Thread(target=self._read, name=f"labkit-pty-{master}", daemon=True).start()
+        except (OSError, RuntimeError) as error:
+            self._close()
+            text = f"{error}; a limit may be reached: RLIMIT_NPROC (`ulimit -u`) of the notebook's kernel"
+            raise OSError(errno.EAGAIN, text) from error
 
     def type(self, keys: bytes, seconds: float) -> bool:
         """Type, and forget what was printed before. False where the terminal takes no more for that long."""
@@ -84,23 +87,31 @@ class Stream:
         with self.changed:
             return self.changed.wait_for(condition, seconds)
 
-    def output(self) -> bytes:
-        """What was printed last: from the shell's mark on, or from the line after the one that was typed."""
-        data = b"".join(self._output)
-        if self._echoes and not self._marked:
-            _, _, data = data.partition(b"\n")
-        return data.removesuffix(READLINE)
+    def text(self) -> str:
+        """What was printed last, as a person reads it: from the shell's mark on, or after the line that was typed."""
+        with self.changed:
+            data = b"".join(self._output)
+            note = f"[{self._dropped} bytes before this are not kept]\n" if self._dropped else ""
+            if self._echoes and not self._marked and not note:
+                _, _, data = data.partition(b"\n")
+        return note + emulator.text(data.removesuffix(READLINE), *self.size)
 
     def _forget(self) -> None:
         self._output.clear()
-        self._size = 0
+        self._kept = self._dropped = 0  # bytes
         self._marked = False
 
-    def _read(self, shell: int) -> None:
+    def kill(self) -> None:
+        """End the shell, whatever it is doing."""
+        with self.changed:
+            if self.state is not State.ENDED:
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+
+    def _read(self) -> None:
         """Until the shell has ended and all that it printed is read: what it left behind may hold the PTY for ever."""
         poller = select.poll()
         poller.register(self.master, select.POLLIN)
-        poller.register(shell, select.POLLIN)
+        poller.register(self._pidfd, select.POLLIN)
         try:
             while True:
                 ready = [fd for fd, _ in poller.poll()]
@@ -117,19 +128,23 @@ class Stream:
             pass
         finally:
             with self.changed:
-                os.close(shell)
-                os.close(self.master)
-                self.master = -1
+                self._close()
                 self._enter(State.ENDED)
+
+    def _close(self) -> None:
+        os.close(self._pidfd)
+        os.close(self.master)
+        self.master = -1
 
     def _text(self, piece: bytes) -> None:
         if self._into == "prompt":
             self._prompt += piece
         elif self._into == "output":
             self._output.append(piece)
-            self._size += len(piece)
-            while self._size > KEPT:
-                self._size -= len(self._output.popleft())
+            self._kept += len(piece)
+            while self._kept > KEPT:
+                self._kept -= len(self._output[0])
+                self._dropped += len(self._output.popleft())
 
     def _mark(self, mark: Mark) -> None:
         match mark.letter:
@@ -141,7 +156,7 @@ class Stream:
                 self._prompt.clear()
                 self._into = "prompt"
             case "B":
-                self.prompt = text(bytes(self._prompt))
+                self.prompt = emulator.text(bytes(self._prompt), *self.size)
                 self._into = "output"
                 self._enter(State.PROMPT)
             case "C":

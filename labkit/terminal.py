@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from . import processes
-from .emulator import text
 from .errors import CommandTimeout, Interrupted, LabError, TerminalEnded, Unfinished
 from .labels import Labels
 from .linux import mountinfo
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
 TIOCGPTN = 0x80045430  # <asm/ioctls.h> of x86-64 and arm64: ioctl_tty(2)
 
 PATIENCE = 0.5  # seconds that a command gets to heed Ctrl-C, and then each stronger signal
+LOOKS = 3  # in a row that show a line editor waiting, before it is taken for one that forgot its prompt
 GLANCE = 0.05  # seconds between two looks at whether a running command waits for somebody to type
 UNTYPEABLE = (
     "\0\x03\x11\x13\x1a\x1c"  # NUL, and what the terminal takes as a signal or a halt, quoted or not: termios(3)
@@ -169,15 +169,13 @@ class Terminal:
         """Type lines off the front of `lines` until the command that they make has ended."""
         stream = self._stream
         deadline = time.monotonic() + seconds
-        stream.wait(lambda: stream.state is not State.RUNNING, seconds)
+        self._await_prompt(deadline)
         typed = [lines[0]]
         namespace = self._note()
         label, prompt = self._surroundings.labels.of(namespace), stream.prompt
 
         def transcript(status: int | None, note: str = "") -> Transcript:
-            with stream.changed:
-                output = text(stream.output())
-            return Transcript.of(self.name, label, namespace, prompt, typed, output, status, note)
+            return Transcript.of(self.name, label, namespace, prompt, typed, stream.text(), status, note)
 
         if stream.state is State.RUNNING:
             error = f"terminal {self.name} is busy: {self._foreground()} runs in it; nothing was typed."
@@ -213,6 +211,19 @@ class Terminal:
         so_far = transcript(None, f"no end after {seconds:g} s")
         raise CommandTimeout(f"`{typed[0]}` did not end within {seconds:g} s.{waits} {self._stop()}", so_far)
 
+    def _await_prompt(self, deadline: float) -> None:
+        """Wait until the shell prompts. One whose line editor waits for keys, and has shown no prompt since it was
+        interrupted (readline forgets to, where Ctrl-C meets it drawing), is interrupted once more.
+        """
+        stream = self._stream
+        editing = 0
+        while not stream.wait(lambda: stream.state is not State.RUNNING, min(GLANCE, deadline - time.monotonic())):
+            editing = editing + 1 if self._edits() and self._waits_for_keys() else 0
+            if editing == LOOKS:
+                self._stop()
+            if time.monotonic() >= deadline:
+                break
+
     def _watch(self, deadline: float) -> State:
         """Wait until the shell prompts, or the command waits for somebody to type (RUNNING then), or the deadline."""
         stream = self._stream
@@ -231,6 +242,11 @@ class Terminal:
         if self._stream.state is not State.RUNNING:
             keys = b"".join(QUOTE + bytes([key]) if key < 32 or key == 127 else bytes([key]) for key in keys)
         self._stream.type(keys + b"\n", PATIENCE)
+
+    def _edits(self) -> bool:
+        """Is a shell in the foreground, with its line editor on?"""
+        shell = next(processes.descendants(self.pid), None)
+        return shell is not None and shell.name in ("bash", "sh") and not self._canonical()
 
     def _canonical(self) -> bool:
         """Does the terminal itself collect a line? A line editor and full-screen programs turn that off."""
@@ -251,7 +267,7 @@ class Terminal:
             how = number.name
             self._signal(number)
         if not stream.wait(lambda: stream.state in (State.PROMPT, State.ENDED), PATIENCE):
-            os.kill(stream.shell, signal.SIGKILL)  # a loop of the shell itself, which starts what was killed again
+            stream.kill()  # a loop of the shell itself, which starts again what was killed
             stream.wait(lambda: stream.state is State.ENDED, PATIENCE)
         if stream.state is State.PROMPT:
             return f"It was stopped with {how}, and the terminal is at its prompt again."

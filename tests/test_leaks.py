@@ -1,8 +1,10 @@
 """The check at the end of the suite sees what it is there for."""
 
+import resource
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,8 +20,11 @@ print(orphan.pid)
 
 
 @pytest.fixture
-def watch(tmp_path: Path) -> Watch:
-    return Watch(tmp_path)
+def watch(tmp_path: Path) -> Iterator[Watch]:
+    """A watch has brought its own brand; the session's has to come back, or its last look would see nobody."""
+    brand = resource.getrlimit(resource.RLIMIT_RTTIME)
+    yield Watch(tmp_path)
+    resource.setrlimit(resource.RLIMIT_RTTIME, brand)
 
 
 def test_nothing_is_left_by_a_process_that_was_waited_for(watch: Watch) -> None:

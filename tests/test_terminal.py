@@ -1,6 +1,7 @@
 """What a person at a terminal expects of it: every kind of command, never a hang, and a prompt afterwards."""
 
 import hashlib
+import re
 import shutil
 import signal
 import threading
@@ -689,3 +690,20 @@ def test_a_terminal_leaves_no_process_behind(lab):
         lab.left.run("bash\nsleep 60 &\nexit\nkill $(pidof sleep)")
     wait_until("they have been reaped", lambda: len(processes_of(lab)) == len(before))
     assert sorted(processes_of(lab)) == before
+
+
+def test_what_is_wider_than_the_terminal_wraps_at_its_width():
+    """A terminal of 120 columns shows 100 digits in a line; the colour sends them through the emulator."""
+    with Lab(columns=120, rows=10) as lab:
+        assert lab.left.run("stty size").output == "10 120"
+        assert lab.left.run(r"printf '\e[31m%0100d\e[m\n' 7").output == "7".rjust(100, "0")
+
+
+def test_what_is_not_kept_is_said_to_be_missing(left):
+    """Of more than 16 MiB the end is kept."""
+    shown = left.run("yes 0123456789 | head -c 20000000; echo; echo end")
+    first, *_, last = shown.output.splitlines()
+    dropped = int(re.fullmatch(r"\[(\d+) bytes before this are not kept\]", first)[1])
+    assert last == "end"
+    assert 20_000_000 - dropped <= 16 << 20
+    assert dropped < 6_000_000

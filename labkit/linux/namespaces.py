@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import sys
@@ -49,9 +50,11 @@ class Namespace:
     def serial(self) -> int | None:
         """A number that this mount namespace alone has, ever: NS_GET_MNTNS_ID, Linux 6.11. None on older kernels.
 
-        Errors: OSError as open(2) raises it, where `pid` has ended.
+        Errors: OSError as open(2) raises it where `pid` has ended, ESRCH where it is in another namespace now.
         """
         with open(f"/proc/{self.pid}/ns/mnt", "rb") as file:
+            if os.fstat(file.fileno()).st_ino != self.inode:
+                raise ProcessLookupError(errno.ESRCH, f"process {self.pid} is not in {self} any more")
             try:
                 return int.from_bytes(fcntl.ioctl(file, NS_GET_MNTNS_ID, bytes(8)), sys.byteorder)
             except OSError:

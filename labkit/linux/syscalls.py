@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 # <sched.h>: flags of clone(2), unshare(2) and setns(2)
 class CloneFlag(IntFlag):
+    CLONE_NEWTIME = 0x00000080  # unshare(2) and setns(2) alone: clone(2) has its signal there
     CLONE_VM = 0x00000100
     CLONE_FS = 0x00000200
     CLONE_FILES = 0x00000400

@@ -81,11 +81,11 @@ class Sandbox:
         except TimeoutError:
             raise Refused("start in time", 0, f"no word from the agent in {START_SECONDS:.0f} s") from None
         match fields:
-            case ["started", pid]:
+            case ["started", pid] if pid.isdecimal():
                 self.pid = int(pid)
             case ["ready", nonce]:
                 self.nonce = nonce
-            case ["refused", step, errno, said]:
+            case ["refused", step, errno, said] if errno.isdecimal():
                 raise Refused(step, int(errno), said)
             case _:
                 raise Refused("start", 0, self._last_words() or f"the agent said {fields}")
@@ -104,7 +104,7 @@ class Sandbox:
         match fields:
             case ["opened"] if len(fds) == 2:
                 return fds[0], fds[1]
-            case ["failed", errno, said]:
+            case ["failed", errno, said] if errno.isdecimal():
                 raise OSError(int(errno), said)
             case _:
                 raise Ended(self._last_words())
