@@ -44,6 +44,7 @@ def server(root: Path, port: int | None, browser: bool) -> list[str]:
         "jupyterlab",
         "--ServerApp.ip=127.0.0.1",
         f"--ServerApp.root_dir={root}",
+        "--KernelManager.transport=ipc",  # a TCP port of a kernel is open to every user of the machine
         "--Application.log_level=WARN",  # the address is printed at every level, and stands alone at this one
         *([f"--ServerApp.port={port}", "--ServerApp.port_retries=0"] if port is not None else []),
         *([] if browser else ["--no-browser"]),

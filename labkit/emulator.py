@@ -43,7 +43,7 @@ def _lenient(handler: Callable[..., None]) -> Callable[..., None]:
     """
 
     def handle(*parameters: int, **options: bool) -> None:
-        with suppress(TypeError):
+        with suppress(TypeError, UnboundLocalError):  # the second: erase_in_line(3)
             handler(*parameters, **options)
 
     return handle

@@ -7,12 +7,15 @@ if TYPE_CHECKING:
     from .transcript import Transcript
 
 
-class LabError(Exception):
-    """Something about a lab did not work; every other error of labkit is one of these, but for refused system calls."""
+class _Told:
+    """An error whose message says it all: IPython shows that alone, and not the lines of labkit."""
 
     def _render_traceback_(self) -> list[str]:
-        """What IPython shows: the message says it all, and the lines of labkit say nothing to a learner."""
         return [f"{type(self).__name__}: {self}"]
+
+
+class LabError(_Told, Exception):
+    """Something about a lab did not work; a wrong argument is a ValueError or KeyError as anywhere."""
 
 
 class LabRefused(LabError):
@@ -43,7 +46,7 @@ class Unfinished(LabError):
     """The shell waits for the rest of a command (an open quote or here-document), and there is no more to type."""
 
 
-class Interrupted(KeyboardInterrupt):
+class Interrupted(_Told, KeyboardInterrupt):
     """Ctrl-C in the notebook while a command ran: the terminal got it too. `transcript` holds what was printed so
     far.
     """

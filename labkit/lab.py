@@ -49,15 +49,21 @@ class Lab:
             raise LabRefused(refused.step, refused.errno, refused.said, cause, mend) from None
         self._sandbox = sandbox
         self._end = weakref.finalize(self, sandbox.close)
+        try:
+            self._look_around(sandbox)
+            self._open(names)
+        except FileNotFoundError as error:  # PID 1 was killed at once: memory is short
+            self.close()
+            raise self._ended(str(error)) from None
+        except BaseException:
+            self.close()
+            raise
+
+    def _look_around(self, sandbox: Sandbox) -> None:
         labels = Labels(lambda: {process.namespace for process in processes.descendants(sandbox.pid)})
         labels.of(Namespace.of(sandbox.pid))  # the default namespace is A
         kit = Counter(identity(mount) for mount in mountinfo.read(sandbox.pid) if mount.mount_point not in OWN)
         self._surroundings = Surroundings(labels, kit)
-        try:
-            self._open(names)
-        except BaseException:
-            self.close()
-            raise
 
     def _open(self, names: list[str]) -> None:
         """Start all the shells, then wait for all the prompts."""

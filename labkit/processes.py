@@ -45,8 +45,9 @@ def descendants(pid: int) -> Iterator[Process]:
                 children = file.read().split()
             for child in children:
                 yield from descendants(int(child))
-    except (FileNotFoundError, ProcessLookupError):
-        return
+    except OSError:  # EACCES too: proc_ns_readlink() says so where the process ends at that moment
+        if runs(pid):
+            raise
 
 
 def group(session: int, number: int) -> Iterator[int]:
@@ -69,12 +70,15 @@ def runs(pid: int) -> bool:
 def awaits_keys(pid: int, terminal: int) -> bool:
     """Does this process wait for somebody to type on the PTY with that number (or on /dev/tty)? proc_pid_syscall(5)."""
     try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            if not file.read().rpartition(b")")[2].startswith(b" S"):  # not asleep: it is in the call for a moment only
+                return False
         with open(f"/proc/{pid}/syscall", "rb") as file:
             number, *arguments = file.read().split()
         how = WAITS[os.uname().machine].get(int(number)) if number != b"running" else None
         fds = _awaited(pid, how, int(arguments[0], 16), int(arguments[1], 16)) if how else []
         return any(os.stat(f"/proc/{pid}/fd/{fd}").st_rdev in (os.makedev(PTY_SLAVES, terminal), DEV_TTY) for fd in fds)
-    except OSError:
+    except (OSError, OverflowError, struct.error):  # the last two: a program that waits for nonsense
         return False
 
 

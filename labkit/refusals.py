@@ -7,11 +7,30 @@ import os
 
 UNTIL_BOOT = "(until the next boot; to keep it, write it to a file in /etc/sysctl.d/)"
 
+MASKED = (
+    "this looks like a container: parts of its /proc are masked, and then the kernel refuses a fresh /proc; "
+    "or mounts are forbidden",
+    "docker run --security-opt systempaths=unconfined --security-opt apparmor=unconfined …; "
+    "podman run --security-opt unmask=ALL …; or use a virtual machine",
+)
+
 
 def explain(step: str, errno: int) -> tuple[str, str]:
     """The cause of a refused step on this system and the command that mends it, read from what the system says of
     itself.
     """
+    if step == "start in time":
+        return "this machine is far too busy, or the agent hangs", "close labs and other programs, and try again"
+    if step == "start":
+        return (
+            "the Python that was started for the agent ended",
+            "see what it said, and whether this Python works elsewhere",
+        )
+    if step == "become an unprivileged user":
+        return (
+            "root is the machine's own root here, and this user namespace maps nobody else whom it could become",
+            "start the notebook outside of it (no `unshare -Ur` as root), or as an ordinary user",
+        )
     if errno == errors.ENOSPC:
         return _limit()
     if errno == errors.EAGAIN:
@@ -33,6 +52,8 @@ def explain(step: str, errno: int) -> tuple[str, str]:
         )
     if errno in (errors.EPERM, errors.EACCES):
         return _forbidden(step)
+    if step == "forbid cgroup namespaces":  # /proc/sys is not what it is elsewhere
+        return MASKED
     if errno == errors.EINVAL and step == "make a user namespace":
         return (
             "this kernel was built without user namespaces (CONFIG_USER_NS)",
@@ -42,7 +63,7 @@ def explain(step: str, errno: int) -> tuple[str, str]:
 
 
 def _limit() -> tuple[str, str]:
-    for kind in ("user", "mnt", "pid", "uts", "ipc"):
+    for kind in ("user", "mnt", "pid", "uts", "ipc", "net"):
         if _setting(f"user/max_{kind}_namespaces") == "0":
             name = f"user.max_{kind}_namespaces"
             return (
@@ -68,12 +89,7 @@ def _forbidden(step: str) -> tuple[str, str]:
         )
     filtered = "Seccomp:\t2" in _read("/proc/self/status")
     if step == "build the lab's file system" or (step == "make the host read-only" and not filtered):
-        return (
-            "this looks like a container: parts of its /proc are masked, and then the kernel refuses a fresh /proc; "
-            "or mounts are forbidden",
-            "docker run --security-opt systempaths=unconfined --security-opt apparmor=unconfined …; "
-            "podman run --security-opt unmask=ALL …; or use a virtual machine",
-        )
+        return MASKED
     if filtered:
         return (
             "a seccomp filter forbids the call, as containers set one",

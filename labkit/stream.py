@@ -17,6 +17,7 @@ from .marks import Mark, MarkParser
 
 KEPT = 16 << 20  # bytes of one command's output that are kept: the last ones
 ENTER = frozenset(b"\r\n\x03\x04")  # keys after which a shell prompts again: Enter, Ctrl-C, Ctrl-D
+FULL = 0.01  # seconds until a terminal that took no more keys is tried again
 READLINE = b"\x1b[?2004h"  # bash's line editor announces itself just before the mark that ends a command
 
 
@@ -35,11 +36,9 @@ class Stream:
     def __init__(self, master: int, pidfd: int, aid: str) -> None:
         """Both descriptors are the stream's from here on. Errors: OSError where the limit on threads is reached."""
         self.master = master
-        self.size = os.get_terminal_size(master)  # columns, lines
         self._pidfd = pidfd
         self.changed = threading.Condition()
         self.state = State.RUNNING
-        self.prompt = ""
         self.status: int | None = None
         self.shells: list[int] = []  # pids of the shells in each other: the last one prompts
         self._parser = MarkParser(aid)
@@ -47,16 +46,21 @@ class Stream:
         self._kept = self._dropped = 0  # bytes
         self._marked = False  # has the shell said where the output begins ($PS0; sh does not)?
         self._echoes = False  # has a line been typed, which is shown before the output?
-        self._prompt = bytearray()
+        self._prompt = bytearray()  # as it comes
+        self._prompted = b""  # the whole of the last one
         self._into = "output"  # where text goes: to the prompt, to the output (with what is echoed), or nowhere
         try:
             self.shell = _pid(pidfd)
+            self.size = os.get_terminal_size(master)  # columns, lines
             os.set_blocking(master, False)
             threading.Thread(target=self._read, name=f"labkit-pty-{master}", daemon=True).start()
-        except (OSError, RuntimeError) as error:
+        except OSError:
             self._close()
-            text = f"{error}; a limit may be reached: RLIMIT_NPROC (`ulimit -u`) of the notebook's kernel"
-            raise OSError(errno.EAGAIN, text) from error
+            raise
+        except RuntimeError as error:
+            self._close()
+            limit = "the limit on processes, which counts threads too, may be reached (RLIMIT_NPROC, `ulimit -u`)"
+            raise OSError(errno.EAGAIN, f"{error}: {limit}") from error
 
     def type(self, keys: bytes, seconds: float) -> bool:
         """Type, and forget what was printed before. False where the terminal takes no more for that long."""
@@ -69,23 +73,32 @@ class Stream:
         return self.write(keys, seconds)
 
     def write(self, keys: bytes, seconds: float) -> bool:
-        poller = select.poll()
-        poller.register(self.master, select.POLLOUT)
+        """False where the terminal takes no more for that long, or has ended."""
         end = time.monotonic() + seconds
         while keys:
-            try:
-                keys = keys[os.write(self.master, keys) :]
-            except BlockingIOError:
-                if not poller.poll(max(0.0, end - time.monotonic()) * 1000):
+            with self.changed:  # the reader closes the master: not between our look and our write
+                if self.state is State.ENDED:
                     return False
-            except OSError:
-                return False  # the shell has ended; the reader says so
+                try:
+                    keys = keys[os.write(self.master, keys) :]
+                    continue
+                except BlockingIOError:
+                    pass
+                except OSError:
+                    return False  # the shell has ended; the reader says so
+            if time.monotonic() >= end:
+                return False
+            self.wait(lambda: self.state is State.ENDED, FULL)
         return True
 
     def wait(self, condition: Callable[[], bool], seconds: float) -> bool:
         """Wait until `condition` holds, at most `seconds`; whether it does."""
         with self.changed:
             return self.changed.wait_for(condition, seconds)
+
+    @property
+    def prompt(self) -> str:
+        return emulator.text(self._prompted, *self.size)
 
     def text(self) -> str:
         """What was printed last, as a person reads it: from the shell's mark on, or after the line that was typed."""
@@ -156,7 +169,7 @@ class Stream:
                 self._prompt.clear()
                 self._into = "prompt"
             case "B":
-                self.prompt = emulator.text(bytes(self._prompt), *self.size)
+                self._prompted = bytes(self._prompt)
                 self._into = "output"
                 self._enter(State.PROMPT)
             case "C":
@@ -187,4 +200,7 @@ class Stream:
 def _pid(pidfd: int) -> int:
     """The process behind a pidfd, as this process sees it: proc_pid_fdinfo(5)."""
     with open(f"/proc/self/fdinfo/{pidfd}", encoding="ascii") as file:
-        return next(int(line.split()[1]) for line in file if line.startswith("Pid:"))
+        pid = next((int(line.split()[1]) for line in file if line.startswith("Pid:")), 0)
+    if pid <= 0:
+        raise OSError(errno.ESRCH, "the shell has ended before it could be asked for")
+    return pid

@@ -30,6 +30,7 @@ PER_COPY = (
 def show_whole() -> None:
     """Let pandas show every column and every cell whole."""
     pandas.set_option("display.max_columns", None, "display.max_colwidth", None, "display.width", 1000)
+    pandas.set_option("display.html.use_mathjax", False)  # a mount point may hold $
 
 
 def mounts(table: Iterable[Mount]) -> DataFrame:

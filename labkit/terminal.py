@@ -10,8 +10,9 @@ import termios
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 from . import processes
 from .errors import CommandTimeout, Interrupted, LabError, TerminalEnded, Unfinished
@@ -36,6 +37,7 @@ UNTYPEABLE = (
 LONGEST = 4095  # bytes of a line that a terminal takes in canonical mode: termios(3)
 QUOTE = b"\x16"  # Ctrl-V: the next key is text, for bash's line editor as for the terminal itself
 CTRL_C = b"\x03"
+Answer = TypeVar("Answer")
 STRONGER = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 
 
@@ -89,11 +91,17 @@ class Terminal:
     @property
     def namespace(self) -> Namespace:
         """The mount namespace of the foreground process, as the kernel says."""
+        return self._ask(Namespace.of)
+
+    def _ask(self, question: Callable[[int], Answer]) -> Answer:
+        """Ask about the foreground process; where it ends meanwhile, about the one that follows it."""
         while True:
             pid = self.pid
             try:
-                return Namespace.of(pid)
-            except FileNotFoundError:  # it ended meanwhile: ask who is in the foreground now
+                return question(pid)
+            except OSError:
+                if processes.runs(pid):
+                    raise
                 self._stream.wait(lambda: not self.alive, GLANCE)
 
     def mounts(self, *, all: bool = False) -> DataFrame:
@@ -103,7 +111,7 @@ class Terminal:
         return tables.mounts(self._table(all))
 
     def _table(self, all: bool) -> list[mountinfo.Mount]:
-        table = mountinfo.read(self.pid)
+        table = self._ask(mountinfo.read)
         if all:
             return table
         seen: Counter[tuple[str, int, int, str]] = Counter()
@@ -148,11 +156,12 @@ class Terminal:
         if found := set(UNTYPEABLE) & set(commands):
             keys = ", ".join(sorted(map(repr, found)))
             raise ValueError(f"{keys} can not be typed as text: the terminal acts on it. send() presses such a key.")
-        with self._typing:
-            while lines:
-                yield self._command(lines, self.timeout if timeout is None else timeout)
-                while lines and not lines[0].strip():
-                    del lines[0]
+        while lines:
+            with self._typing:
+                done = self._command(lines, self.timeout if timeout is None else timeout)
+            yield done
+            while lines and not lines[0].strip():
+                del lines[0]
 
     def send(self, keys: str) -> None:
         """Type keys, and wait for nothing: "\\n" is Enter, "\\x03" Ctrl-C, "\\x04" Ctrl-D, "\\x1b" Escape."""
@@ -192,7 +201,7 @@ class Terminal:
         except KeyboardInterrupt:
             self._stop()
             raise Interrupted(transcript(None, "interrupted")) from None
-        except ValueError:
+        except BaseException:
             self._stop()
             raise
         match stream.state:
@@ -267,14 +276,16 @@ class Terminal:
             how = number.name
             self._signal(number)
         if not stream.wait(lambda: stream.state in (State.PROMPT, State.ENDED), PATIENCE):
+            how = "SIGKILL"
             stream.kill()  # a loop of the shell itself, which starts again what was killed
             stream.wait(lambda: stream.state is State.ENDED, PATIENCE)
-        if stream.state is State.PROMPT:
-            return f"It was stopped with {how}, and the terminal is at its prompt again."
-        return (
-            f"It was stopped with {how}, and the terminal's shell ended with it: "
-            f'lab.open("{self.name}") starts a new one.'
-        )
+        match stream.state:
+            case State.PROMPT:
+                return f"It was stopped with {how}, and the terminal is at its prompt again."
+            case State.ENDED:
+                way = f'lab.open("{self.name}") starts a new one'
+                return f"It was stopped with {how}, and the terminal's shell ended with it: {way}."
+        return "It could not be stopped: lab.reset() gives a pristine lab."
 
     def _signal(self, number: signal.Signals) -> None:
         try:
@@ -285,7 +296,7 @@ class Terminal:
             pass
 
     def _ended(self) -> TerminalEnded:
-        way = f'lab.open("{self.name}") starts a new one, lab.reset() gives a pristine lab'
+        way = f'lab.open("{self.name}") starts a new one; where the lab itself has ended, lab.reset() brings it back'
         return TerminalEnded(f"The shell of terminal {self.name} has ended: {way}.")
 
     def _foreground(self) -> str:

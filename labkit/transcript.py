@@ -14,10 +14,11 @@ LINES_SHOWN = 200  # of one command's output: a notebook is no pager
 # The theme's own colours where there is one (JupyterLab), plain ones on a static page.
 BLOCK = (
     "margin:0;padding:6px 10px;overflow-x:auto;white-space:pre;line-height:1.4;"
+    "font-family:var(--jp-code-font-family,monospace);"
     "background:var(--jp-layout-color2,#eeeeee);color:var(--jp-content-font-color1,#111111)"
 )
 STYLE = {"command": "font-weight:bold", "output": "", "note": "font-style:italic"}
-BADGE = "padding:0 5px;margin-right:7px;border-radius:3px;font-size:85%;color:#ffffff;background:"
+BADGE = "padding:0 5px;margin-right:1px;border-radius:3px;font-size:85%;color:#ffffff;background:"
 COLOURS = ("#0b5cad", "#a33f00", "#7b3fb5", "#1b6e35", "#8a1c4a", "#4d5761")  # white on each: contrast above 4.5
 
 
@@ -91,7 +92,7 @@ def _html(piece: Piece) -> str:
     if not piece.label:
         return text
     colour = COLOURS[(ord(piece.label[-1]) - ord("A")) % len(COLOURS)]
-    return f'<span title="namespace {piece.label}" style="{BADGE}{colour}">{piece.label}</span>{text}'
+    return f'<span title="namespace {piece.label}" style="{BADGE}{colour}">{piece.label}</span> {text}'
 
 
 def _shortened(output: str) -> str:
@@ -99,4 +100,10 @@ def _shortened(output: str) -> str:
     if len(lines) <= LINES_SHOWN:
         return output
     half = LINES_SHOWN // 2
-    return "\n".join([*lines[:half], f"[… {len(lines) - 2 * half} more lines: see .output …]", *lines[-half:]])
+    return "\n".join(
+        [
+            *lines[:half],
+            f"[… {len(lines) - 2 * half} more lines: they are all in .output of what run() gives …]",
+            *lines[-half:],
+        ]
+    )

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -418,3 +419,52 @@ os.kill(os.getpid(), signal.SIGKILL)
         process.communicate(timeout=60)
     assert process.returncode == -9
     family.wait_until_none_is_left()
+
+
+# --- what is beside files and processes
+
+
+def test_a_cgroup_of_the_hosts_is_not_reached(lab):
+    """In a cgroup namespace of its own, lab root could mount cgroup2 and kill by it whoever shares the notebook's
+    cgroup, where that is delegated to the learner.
+    """
+    shown = lab.left.run("unshare -C true; unshare -Ur unshare -C true")
+    assert shown.status == 1
+    assert shown.output.count("No space left on device") == 2
+    assert lab.left.run("mount -t cgroup2 none /mnt").status != 0
+
+
+def test_the_network_is_the_labs_own(lab):
+    """Abstract sockets and loopback ports know no mount namespace: what listens on the host must not be in reach."""
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind("\0labkit-test-of-the-network")
+        server.listen()
+        names = lab.left.run("cat /proc/net/unix").output
+        assert "@labkit-test-of-the-network" in Path("/proc/net/unix").read_text()
+        assert "@labkit-test-of-the-network" not in names
+    assert os.readlink(f"/proc/{lab._sandbox.pid}/ns/net") != os.readlink("/proc/self/ns/net")
+
+
+SEARCH = """
+import ctypes, os
+number = {"x86_64": 250, "aarch64": 219}[os.uname().machine]
+KEYCTL_SEARCH, KEY_SPEC_SESSION_KEYRING = 10, -3
+print(ctypes.CDLL(None).syscall(number, KEYCTL_SEARCH, KEY_SPEC_SESSION_KEYRING, b"user", b"labkit-test-key", 0) > 0)
+"""
+SECRET = f"""
+import ctypes, os
+from labkit.lab import Lab
+from labkit.linux import join_session_keyring
+join_session_keyring()
+number = {{"x86_64": 248, "aarch64": 217}}[os.uname().machine]
+assert ctypes.CDLL(None).syscall(number, b"user", b"labkit-test-key", b"secret", 6, -3) > 0
+exec({SEARCH!r})
+with Lab() as lab:
+    lab.left.run("cat > /tmp/search.py << 'END'\\n" + {SEARCH!r} + "END")
+    print(lab.left.run("python3 /tmp/search.py").output)
+"""
+
+
+def test_the_sessions_keyring_is_not_the_labs():
+    """session_keyring(7): the keys of the learner's login could be read, and cleared. The search finds its key outside."""
+    assert Family().run(SECRET).split() == ["True", "False"]

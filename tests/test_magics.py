@@ -108,7 +108,7 @@ def shown(cell: dict[str, Any]) -> str:
     plain, html = data["text/plain"].split("\n"), Text(data["text/html"]).text.split("\n")
     assert len(plain) == len(html)
     for line, with_label in zip(plain, html, strict=True):
-        assert with_label in (line, *(f"{label}{line}" for label in "ABC"))
+        assert with_label in (line, *(f"{label} {line}" for label in "ABC"))
     return str(data["text/plain"])
 
 

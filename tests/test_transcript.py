@@ -98,7 +98,7 @@ def test_the_html_says_the_same_as_the_text() -> None:
     shown = Transcript.joined([transcript("echo a", output="a\nb"), transcript("false", status=1, label="B")])
     reader = Reader(shown._repr_html_())
     assert reader.open == []
-    assert reader.text == f"A{PROMPT}echo a\na\nb\nB{PROMPT}false\n[exit status 1]"
+    assert reader.text == f"A {PROMPT}echo a\na\nb\nB {PROMPT}false\n[exit status 1]"
     (pre, attributes), *spans = reader.tags
     assert (pre, attributes) == ("pre", {"aria-label": "terminal left", "style": BLOCK})
     assert {tag for tag, _ in spans} == {"span"}
@@ -119,7 +119,7 @@ def test_whatever_is_shown_is_text_in_the_html(where: str) -> None:
         parts["terminal"], "A", HERE, parts["prompt"], [parts["command"]], parts["output"], 0, parts["note"]
     )
     reader = Reader(shown._repr_html_())
-    assert reader.text == f"A{parts['prompt']}{parts['command']}\n{parts['output']}\n[{parts['note']}]"
+    assert reader.text == f"A {parts['prompt']}{parts['command']}\n{parts['output']}\n[{parts['note']}]"
     assert {tag for tag, _ in reader.tags} == {"pre", "span"}
     assert reader.tags[0][1]["aria-label"] == f"terminal {parts['terminal']}"
 
@@ -158,6 +158,6 @@ def test_longer_output_is_shown_in_part_and_says_so(count: int) -> None:
     _, *lines = str(shown).split("\n")
     half = LINES_SHOWN // 2
     assert lines[:half] + lines[half + 1 :] == numbers[:half] + numbers[-half:]
-    assert lines[half] == f"[… {count - LINES_SHOWN} more lines: see .output …]"
+    assert lines[half] == f"[… {count - LINES_SHOWN} more lines: they are all in .output of what run() gives …]"
     assert shown.output == "\n".join(numbers)
     assert Reader(shown._repr_html_()).text.count("\n") == LINES_SHOWN + 1

@@ -11,6 +11,7 @@ from .syscalls import AT_FDCWD as AT_FDCWD
 from .syscalls import CONSTANTS as _CONSTANTS
 from .syscalls import chroot as chroot
 from .syscalls import clone as clone
+from .syscalls import join_session_keyring as join_session_keyring
 from .syscalls import mount as mount
 from .syscalls import mount_setattr as mount_setattr
 from .syscalls import pidfd_open as pidfd_open

@@ -162,6 +162,9 @@ is not a mount point (after a chroot, or on the initial ramfs); or one of the mo
         _errno.ENOENT: "The pid belongs to a thread that is not its process's first.",
         _errno.EINVAL: "The pid is not positive, or belongs to a thread that is not its process's first.",
     },
+    "keyctl": {
+        _errno.EDQUOT: "This user's quota of keys is used up: /proc/key-users.",
+    },
     "prctl": {
         _errno.EINVAL: "This kernel does not know that option, or not this value of it: prctl(2).",
         _errno.EPERM: "The option asks for a privilege that this process does not have: prctl(2).",

@@ -122,8 +122,8 @@ if TYPE_CHECKING:
 
 # Numbers of the calls that the C library has no function for (arch/*/entry/syscalls/*.tbl), by os.uname().machine.
 NUMBERS = {
-    "x86_64": {"clone": 56, "pivot_root": 155, "pidfd_open": 434, "mount_setattr": 442},
-    "aarch64": {"clone": 220, "pivot_root": 41, "pidfd_open": 434, "mount_setattr": 442},
+    "x86_64": {"clone": 56, "pivot_root": 155, "keyctl": 250, "pidfd_open": 434, "mount_setattr": 442},
+    "aarch64": {"clone": 220, "pivot_root": 41, "keyctl": 219, "pidfd_open": 434, "mount_setattr": 442},
 }
 
 
@@ -216,6 +216,16 @@ def sethostname(name: str) -> None:
 def pidfd_open(pid: int, flags: int = 0) -> int:
     """Open a descriptor that stands for the process and polls readable when it ends. pidfd_open(2), Linux 5.3."""
     return _check(_libc.syscall(_number("pidfd_open"), c_int(pid), c_int(flags)), "pidfd_open", pid, flags)
+
+
+def join_session_keyring() -> None:
+    """Leave the session's keyring for a new, empty one: session_keyring(7). Nothing to do where there are none."""
+    try:
+        result = _libc.syscall(_number("keyctl"), c_int(1), None)
+        _check(min(result, 0), "keyctl", Word("KEYCTL_JOIN_SESSION_KEYRING"), None)
+    except SyscallError as error:
+        if error.errno != errno.ENOSYS:
+            raise
 
 
 def prctl(option: int, value: int = 0) -> int:

@@ -7,6 +7,7 @@ ends, and with it every process, mount and file of the lab. Nothing has to be cl
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import resource
@@ -18,6 +19,7 @@ from _socket import socket
 
 from ..linux import (
     CLONE_NEWIPC,
+    CLONE_NEWNET,
     CLONE_NEWNS,
     CLONE_NEWPID,
     CLONE_NEWUSER,
@@ -25,7 +27,9 @@ from ..linux import (
     PR_SET_DUMPABLE,
     PR_SET_PDEATHSIG,
     SIGCHLD,
+    SyscallError,
     clone,
+    join_session_keyring,
     pidfd_open,
     prctl,
     sethostname,
@@ -70,6 +74,9 @@ def main(control_fd: int, python: str, package: str) -> NoReturn:
     control = socket(fileno=control_fd)
     try:
         notebook = pidfd_open(os.getppid())
+        Step.now = "leave the session's keyring"
+        join_session_keyring()
+        Step.now = "read labkit"
         kit = _read_kit(package)
         _leave_the_host(python)
         Step.now = "start PID 1 of the lab"
@@ -104,19 +111,21 @@ def _leave_the_host(python: str) -> None:
         prctl(PR_SET_DUMPABLE, 1)  # changing the uid cleared it, and /proc/self would belong to root
     Step.now = "make a user namespace"
     _enter_user_namespace(CLONE_NEWNS)
+    Step.now = "forbid cgroup namespaces"  # in one, lab root could mount cgroup2, and kill by it what shares our cgroup
+    with open("/proc/sys/user/max_cgroup_namespaces", "w") as file:
+        file.write("0")
     if python and not by_root:
         Step.now = "make Python readable for the lab"
         rootfs.stage(python)
     Step.now = "make the host read-only"
     rootfs.seal()
     Step.now = "make the lab's namespaces"
-    _enter_user_namespace(CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWIPC)
+    _enter_user_namespace(CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET)
 
 
 def _is_root_of_the_host() -> bool:
-    """Root of a user namespace that maps one id, or some, is an ordinary user to the host, as the lab's root is."""
-    with open("/proc/self/uid_map") as file:
-        return os.geteuid() == 0 and file.read().split() == ["0", "0", str(2**32 - 1)]
+    """Root of a user namespace may be an ordinary user to the host. /proc belongs to the kernel's own root."""
+    return os.geteuid() == os.stat("/proc").st_uid == 0
 
 
 def _enter_user_namespace(others: int) -> None:
@@ -166,7 +175,8 @@ def _pid_1(control: socket, notebook: int, python: str, kit: dict[str, bytes]) -
 
 
 def _refuse(control: socket, error: OSError) -> NoReturn:
-    protocol.send(control, "refused", Step.now, error.errno, error)
+    said = error if isinstance(error, SyscallError) else f"{errno.errorcode.get(error.errno or 0, '')} {error}"
+    protocol.send(control, "refused", Step.now, error.errno, said)
     os._exit(1)
 
 

@@ -5,6 +5,7 @@ unshared.
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from . import protocol
 
 START_SECONDS = 20.0  # the agent needs 0.05 s: this is for a machine that is far too busy
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-LOADERS = {"x86_64": "/lib64/ld-linux-x86-64.so.2", "aarch64": "/lib/ld-linux-aarch64.so.1"}
+INTERPRETER = re.compile(rb"(/[!-~]+/ld-[!-~]+)\0")
 BOOT = """
 import sys
 sys.path.append(sys.argv.pop(1))
@@ -42,6 +43,7 @@ class Sandbox:
 
     def __init__(self) -> None:
         self._asking = threading.Lock()
+        self._owed = 0  # answers that have not come yet
         self._errors = ""
         self.pid = 0
         self.nonce = ""
@@ -97,8 +99,11 @@ class Sandbox:
         """
         with self._asking:
             try:
+                while self._owed:  # somebody was interrupted before the answer came
+                    self._answer(keep=False)
                 protocol.send(self._control, "open", rows, columns)
-                fields, fds = protocol.receive(self._control)
+                self._owed += 1
+                fields, fds = self._answer(keep=True)
             except OSError:
                 fields, fds = [], []
         match fields:
@@ -108,6 +113,15 @@ class Sandbox:
                 raise OSError(int(errno), said)
             case _:
                 raise Ended(self._last_words())
+
+    def _answer(self, keep: bool) -> tuple[list[str], list[int]]:
+        fields, fds = protocol.receive(self._control)
+        self._owed -= 1
+        if not keep or fields != ["opened"] or len(fds) != 2:  # whatever else an agent may say that is ours no more
+            for fd in fds:
+                os.close(fd)
+            fds = []
+        return fields, fds
 
     def _last_words(self) -> str:
         self.close()
@@ -121,10 +135,11 @@ class Sandbox:
 
 
 def _loader() -> list[str]:
-    """The dynamic loader, as the program to start: what it loads is Python, and /proc/1/exe in the lab is the loader.
+    """The dynamic loader of this Python, as the program to start: /proc/1/exe in the lab is then the loader.
 
     That link leads to the mount from which a program was started, here one of the host's that nobody has sealed. The
     loader belongs to the host's root; a Python in a home directory is the learner's, whom the lab's root is to it.
     """
-    path = LOADERS.get(os.uname().machine, "")
-    return [path] if os.path.exists(path) else []
+    with open(sys.executable, "rb") as file:
+        found = INTERPRETER.search(file.read(4096))  # PT_INTERP, elf(5): linkers put it behind the headers
+    return [os.fsdecode(found[1])] if found and os.path.exists(found[1]) else []

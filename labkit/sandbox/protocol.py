@@ -1,10 +1,10 @@
 """Messages between the notebook's kernel and the agent: one datagram each, fields between NUL bytes.
 
-Plain fields and no pickle or JSON: the lab's root may take the agent over, so the kernel trusts no byte of it.
+Plain fields and no pickle or JSON: the lab's root may take the agent over, so the notebook trusts no byte of it.
 And `_socket`, the C half of socket: the other half imports for longer than all the rest of the agent.
 
     kernel → agent    open ROWS COLUMNS
-    agent → kernel    started PID | ready AID | refused STEP ERRNO TEXT
+    agent → kernel    started PID | ready NONCE | refused STEP ERRNO TEXT
                       opened (with the PTY's master and a pidfd of its shell) | failed ERRNO TEXT
 """
 
