@@ -466,5 +466,5 @@ with Lab() as lab:
 
 
 def test_the_sessions_keyring_is_not_the_labs():
-    """session_keyring(7): the keys of the learner's login could be read, and cleared. The search finds its key outside."""
+    """session_keyring(7): the keys of the learner's login could be read, and cleared. Outside it finds its key."""
     assert Family().run(SECRET).split() == ["True", "False"]
