@@ -13,7 +13,7 @@ LINES_SHOWN = 200  # of one command's output: a notebook is no pager
 
 # The theme's own colours where there is one (JupyterLab), plain ones on a static page.
 BLOCK = (
-    "margin:0;padding:6px 10px;overflow-x:auto;white-space:pre;line-height:1.4;"
+    "margin:0;padding:6px 10px;white-space:pre-wrap;overflow-wrap:anywhere;line-height:1.4;"
     "font-family:var(--jp-code-font-family,monospace);"
     "background:var(--jp-layout-color2,#eeeeee);color:var(--jp-content-font-color1,#111111)"
 )
