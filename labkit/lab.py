@@ -8,6 +8,7 @@ from collections import Counter
 
 from . import processes, refusals
 from .errors import LabEnded, LabError, LabRefused
+from .journal import Journal, Session
 from .labels import Labels
 from .linux import mountinfo
 from .linux.namespaces import Namespace
@@ -39,6 +40,7 @@ class Lab:
         self._size = rows, columns
         self._timeout = timeout
         self._terminals: dict[str, Terminal] = {}
+        self._journal = Journal()
         self._start(["left", "right"])
 
     def _start(self, names: list[str]) -> None:
@@ -79,7 +81,7 @@ class Lab:
             if name in self._terminals:
                 self._terminals[name]._attach(stream, self._surroundings)
             else:
-                self._terminals[name] = Terminal(name, stream, self._surroundings, self._timeout)
+                self._terminals[name] = Terminal(name, stream, self._surroundings, self._journal, self._timeout)
         for name in names:
             stream = self._terminals[name]._stream
             stream.wait(lambda stream=stream: stream.state is not State.RUNNING, PROMPT_SECONDS)  # type: ignore[misc]
@@ -175,6 +177,12 @@ class Lab:
         """For each terminal the label of its namespace and the table that it sees."""
         labels = self._surroundings.labels
         return {name: (labels.of(t._note()), t._table(all)) for name, t in self._living().items()}
+
+    def transcript(self, last: int | None = None) -> Session:
+        """All that was done in the terminals, by cells and by hand, in the order of time, one column a terminal; each
+        command with the label of its namespace. `last`: only so many commands.
+        """
+        return self._journal.session(self._terminals, last)
 
     # --- its end
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 from .linux.namespaces import Namespace
@@ -19,23 +20,26 @@ class Labels:
         self._alive = alive
         self._known: dict[Namespace, tuple[int | None, str]] = {}
         self._given = 0
+        self._lock = threading.Lock()  # cells, and the threads that follow the terminals, ask at the same time
 
     def of(self, namespace: Namespace) -> str:
-        serial, label = self._known.get(namespace, (None, ""))
-        try:
-            now = namespace.serial()
-        except OSError:  # whoever it was read from has ended
-            now = serial
-        if not label or now != serial:
-            label = _letters(self._given)
-            self._given += 1
-            self._known[namespace] = now, label
-        return label
+        with self._lock:
+            serial, label = self._known.get(namespace, (None, ""))
+            try:
+                now = namespace.serial()
+            except OSError:  # whoever it was read from has ended
+                now = serial
+            if not label or now != serial:
+                label = _letters(self._given)
+                self._given += 1
+                self._known[namespace] = now, label
+            return label
 
     def left(self, namespace: Namespace) -> None:
         """A terminal has left `namespace`: if nobody is in it now, the next one with that number is another one."""
-        if namespace not in self._alive():
-            self._known.pop(namespace, None)
+        with self._lock:
+            if namespace not in self._alive():
+                self._known.pop(namespace, None)
 
 
 def _letters(number: int) -> str:

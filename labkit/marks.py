@@ -19,12 +19,15 @@ LONGEST = 256  # bytes of a mark; whatever is longer is output that looks like o
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """`letter`: A prompt, B input, C output, D end of a command. `shell`: the pid of who says so, to itself."""
+    """`letter`: A prompt, B input, C output, D end of a command. `shell`: the pid of who says so, to itself. `moment`: when
+    the prompt was made; one that is drawn again has the same, and one of sh none.
+    """
 
     letter: str
     shell: int
     status: int | None = None  # of the command that has ended (D only)
     secondary: bool = False  # the prompt for the rest of an unfinished command ($PS2; A only)
+    moment: str = ""
 
 
 class MarkParser:
@@ -68,7 +71,7 @@ class MarkParser:
             or (letter == "D" and status is None)
         ):
             return None
-        return Mark(letter, shell, status, options.get("k") == "s")
+        return Mark(letter, shell, status, options.get("k") == "s", options.get("t", ""))
 
 
 def _overlap(data: bytes) -> int:

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
+import re
 import select
 import signal
+import termios
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import Enum
 
 from . import emulator
 from .marks import Mark, MarkParser
 
 KEPT = 16 << 20  # bytes of one command's output that are kept: the last ones
+RECALLED = 1 << 20  # bytes of all that was printed that are kept for a screen: the last ones
+NOTED = 1 << 16  # bytes of the output of a command typed by hand that are kept when the next one begins
 ENTER = frozenset(b"\r\n\x03\x04")  # keys after which a shell prompts again: Enter, Ctrl-C, Ctrl-D
 FULL = 0.01  # seconds until a terminal that took no more keys is tried again
+PASTE = re.compile(rb"\x1b\[200~.*?\x1b\[201~", re.DOTALL)  # bracketed: bash takes a newline in it for text
 READLINE = b"\x1b[?2004h"  # bash's line editor announces itself just before the mark that ends a command
 
 
@@ -30,11 +37,32 @@ class State(Enum):
     ENDED = "ended"  # the shell has ended, and all that held its terminal open
 
 
+@dataclass(frozen=True, slots=True)
+class ByHand:
+    """A command that a person typed in the terminal, in the bytes that showed it."""
+
+    prompt: bytes
+    line: bytes  # as the line editor drew it
+    output: bytes  # at most `NOTED`, the last ones
+    dropped: int  # bytes before these
+    status: int | None
+    size: os.terminal_size
+
+
 class Stream:
-    """`changed` guards all that is here, and is notified at every change of `state`."""
+    """`changed` guards all that is here, and is notified at every change of `state`.
+
+    `listeners` are called by the reading thread, the lock not held, after each read and at the end: they must return at
+    once. `by_hand` is called likewise, at each prompt which ends a command that was typed by hand.
+    """
+
+    _serials = itertools.count(1)
 
     def __init__(self, master: int, pidfd: int, aid: str) -> None:
         """Both descriptors are the stream's from here on. Errors: OSError where the limit on threads is reached."""
+        self.serial = next(self._serials)
+        self.listeners: set[Callable[[], None]] = set()
+        self.by_hand: Callable[[ByHand], None] | None = None
         self.master = master
         self._pidfd = pidfd
         self.changed = threading.Condition()
@@ -49,6 +77,15 @@ class Stream:
         self._prompt = bytearray()  # as it comes
         self._prompted = b""  # the whole of the last one
         self._into = "output"  # where text goes: to the prompt, to the output (with what is echoed), or nowhere
+        self._drawn: dict[tuple[str, bool], str] = {}  # the moment of the last mark of each kind
+        self.half_typed = False  # does a part of a command stand at the prompt, typed by hand?
+        self._hand = False  # was the command that stands or runs typed by hand?
+        self._line: list[bytes] = []  # what its line editor drew
+        self._noted: list[ByHand] = []
+        self._recent = bytearray()
+        self._end_of_recent = 0  # bytes printed so far
+        self._holders: set[object] = set()
+        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         try:
             self.shell = _pid(pidfd)
             self.size = os.get_terminal_size(master)  # columns, lines
@@ -62,13 +99,21 @@ class Stream:
             limit = "the limit on processes, which counts threads too, may be reached (RLIMIT_NPROC, `ulimit -u`)"
             raise OSError(errno.EAGAIN, f"{error}: {limit}") from error
 
-    def type(self, keys: bytes, seconds: float) -> bool:
-        """Type, and forget what was printed before. False where the terminal takes no more for that long."""
+    def type(self, keys: bytes, seconds: float, *, by_hand: bool = False) -> bool:
+        """Type, and forget what was printed before. False where the terminal takes no more for that long. `by_hand`: a
+        person does, key by key.
+        """
         with self.changed:
+            enter = not ENTER.isdisjoint(PASTE.sub(b"", keys) if by_hand else keys)
             if self.state is State.PROMPT:
-                self._forget()
+                if not self.half_typed:
+                    self._forget()
+                    self._line.clear()
                 self._echoes = True
-            if self.state is not State.ENDED and not ENTER.isdisjoint(keys):
+                self.half_typed = by_hand and not enter
+            if self.state in (State.PROMPT, State.MORE):
+                self._hand = by_hand
+            if self.state is not State.ENDED and enter:
                 self.state = State.RUNNING
         return self.write(keys, seconds)
 
@@ -97,6 +142,16 @@ class Stream:
             return self.changed.wait_for(condition, seconds)
 
     @property
+    def ready(self) -> bool:
+        """Can a cell type? Not while a command runs, nor into one that a person has begun and not ended."""
+        return self.state is not State.RUNNING and not (self.state is State.MORE and self._hand)
+
+    @property
+    def runs(self) -> bool:
+        """Does a command run, of a shell that said so?"""
+        return self.state is State.RUNNING and self._marked
+
+    @property
     def prompt(self) -> str:
         return emulator.text(self._prompted, *self.size)
 
@@ -114,6 +169,42 @@ class Stream:
         self._kept = self._dropped = 0  # bytes
         self._marked = False
 
+    # --- for a screen
+
+    @property
+    def printed(self) -> int:
+        """How many bytes the terminal has printed so far."""
+        return self._end_of_recent
+
+    def since(self, offset: int, most: int) -> tuple[int, bytes]:
+        """What was printed after the first `offset` bytes, at most that many; and where it begins. That is later where
+        so much is not kept any more: at a line's beginning then, so that no sequence is cut.
+        """
+        with self.changed:
+            first = self._end_of_recent - len(self._recent)
+            if offset < first:
+                offset = first + self._recent.find(b"\n") + 1
+            return offset, bytes(self._recent[offset - first : offset - first + most])
+
+    def hold(self, holder: object) -> None:
+        """Read no more, until all who hold have released: whoever prints has to wait then."""
+        with self.changed:
+            self._holders.add(holder)
+
+    def release(self, holder: object) -> None:
+        with self.changed:
+            if holder in self._holders and self.state is not State.ENDED:
+                os.eventfd_write(self._wake, 1)
+            self._holders.discard(holder)
+
+    def resize(self, columns: int, rows: int) -> None:
+        """Give the terminal another size; its foreground process group gets SIGWINCH: ioctl_tty(2)."""
+        with self.changed:
+            if self.state is State.ENDED or self.size == (columns, rows):
+                return
+            termios.tcsetwinsize(self.master, (rows, columns))
+            self.size = os.terminal_size((columns, rows))
+
     def kill(self) -> None:
         """End the shell, whatever it is doing."""
         with self.changed:
@@ -123,30 +214,57 @@ class Stream:
     def _read(self) -> None:
         """Until the shell has ended and all that it printed is read: what it left behind may hold the PTY for ever."""
         poller = select.poll()
-        poller.register(self.master, select.POLLIN)
-        poller.register(self._pidfd, select.POLLIN)
+        for fd in (self.master, self._pidfd, self._wake):
+            poller.register(fd, select.POLLIN)
+        last = False  # has the end come, and is only the rest to be read?
         try:
             while True:
-                ready = [fd for fd, _ in poller.poll()]
-                if self.master not in ready:
-                    break
-                data = os.read(self.master, 65536)
                 with self.changed:
-                    for piece in self._parser.feed(data):
-                        if isinstance(piece, Mark):
-                            self._mark(piece)
-                        else:
-                            self._text(piece)
+                    held = bool(self._holders) and not last
+                poller.modify(self.master, 0 if held else select.POLLIN)  # a hang-up is reported all the same
+                ready = [fd for fd, _ in poller.poll(0 if last else None)]
+                if self._wake in ready:
+                    os.eventfd_read(self._wake)
+                if self.master in ready and not held:
+                    self._take(os.read(self.master, 65536))
+                elif last:
+                    break
+                elif self.master in ready or self._pidfd in ready:
+                    last = True
         except OSError:  # EIO: nobody has the terminal open any more
             pass
         finally:
             with self.changed:
+                self._note_by_hand()
                 self._close()
                 self._enter(State.ENDED)
+            self._tell()
+
+    def _take(self, data: bytes) -> None:
+        with self.changed:
+            self._recent += data
+            self._end_of_recent += len(data)
+            if len(self._recent) > 2 * RECALLED:
+                del self._recent[:-RECALLED]
+            for piece in self._parser.feed(data):
+                if isinstance(piece, Mark):
+                    self._mark(piece)
+                else:
+                    self._text(piece)
+        self._tell()
+
+    def _tell(self) -> None:
+        with self.changed:
+            noted, self._noted = self._noted, []
+            listeners = tuple(self.listeners)
+        for each in noted if self.by_hand else ():
+            self.by_hand(each)
+        for listener in listeners:
+            listener()
 
     def _close(self) -> None:
-        os.close(self._pidfd)
-        os.close(self.master)
+        for fd in (self._pidfd, self.master, self._wake):
+            os.close(fd)
         self.master = -1
 
     def _text(self, piece: bytes) -> None:
@@ -160,25 +278,47 @@ class Stream:
                 self._dropped += len(self._output.popleft())
 
     def _mark(self, mark: Mark) -> None:
+        kind = mark.letter, mark.secondary
+        if mark.moment and self._drawn.get(kind) == mark.moment:
+            return  # a prompt that is drawn again
+        self._drawn[kind] = mark.moment
         match mark.letter:
             case "A" if mark.secondary:
+                self._note_line()
                 self._forget()
                 self._into = "output"
                 self._enter(State.MORE)
             case "A":
+                self._note_by_hand()
                 self._prompt.clear()
                 self._into = "prompt"
             case "B":
                 self._prompted = bytes(self._prompt)
                 self._into = "output"
+                self.half_typed = False
                 self._enter(State.PROMPT)
             case "C":
+                self._note_line()
                 self._forget()
                 self._marked = True
                 self._enter(State.RUNNING)
             case "D" if self.state is not State.PROMPT:  # at a prompt: it was only drawn again
                 self._into = "nowhere"
                 self._end(mark)
+
+    def _note_line(self) -> None:
+        if self._hand:
+            self._line += self._output
+
+    def _note_by_hand(self) -> None:
+        if self._hand:
+            output = b"".join(self._output)
+            line = b"".join(self._line)
+            if not self._marked:  # sh does not say where the output begins
+                line, _, output = output.partition(b"\n")
+            dropped = self._dropped + max(0, len(output) - NOTED)
+            self._noted.append(ByHand(self._prompted, line, output[-NOTED:], dropped, self.status, self.size))
+            self._hand = False
 
     def _end(self, mark: Mark) -> None:
         """A shell prompts: one that did before, so that its command has ended; or a new one, that the command

@@ -2,41 +2,38 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import signal
-import struct
-import termios
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
-from . import processes
 from .errors import CommandTimeout, Interrupted, LabError, TerminalEnded, Unfinished
+from .foreground import GLANCE, Foreground
+from .journal import Journal
 from .labels import Labels
 from .linux import mountinfo
 from .linux.namespaces import Namespace
-from .stream import State, Stream
+from .stream import ByHand, State, Stream
 from .transcript import Transcript
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .tables import DataFrame
 
-TIOCGPTN = 0x80045430  # <asm/ioctls.h> of x86-64 and arm64: ioctl_tty(2)
-
 PATIENCE = 0.5  # seconds that a command gets to heed Ctrl-C, and then each stronger signal
 LOOKS = 3  # in a row that show a line editor waiting, before it is taken for one that forgot its prompt
-GLANCE = 0.05  # seconds between two looks at whether a running command waits for somebody to type
 UNTYPEABLE = (
     "\0\x03\x11\x13\x1a\x1c"  # NUL, and what the terminal takes as a signal or a halt, quoted or not: termios(3)
 )
 LONGEST = 4095  # bytes of a line that a terminal takes in canonical mode: termios(3)
 QUOTE = b"\x16"  # Ctrl-V: the next key is text, for bash's line editor as for the terminal itself
 CTRL_C = b"\x03"
+SIGNALS = frozenset(b"\x03\x1a\x1c")  # Ctrl-C, Ctrl-Z, Ctrl-\: these never wait
+PUT_ASIDE, BRING_BACK = b"\x05 \x15", b"\x19\x7f"  # readline: a space to the end, kill the line; yank it, no space
 Answer = TypeVar("Answer")
 STRONGER = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 
@@ -54,22 +51,30 @@ class Terminal:
     else.
     """
 
-    def __init__(self, name: str, stream: Stream, surroundings: Surroundings, timeout: float) -> None:
+    def __init__(self, name: str, stream: Stream, surroundings: Surroundings, journal: Journal, timeout: float) -> None:
         self.name = name
         self.timeout = timeout
+        self.changed: set[Callable[[], None]] = set()  # called when a cell begins or ends to type, and at each new shell
+        self._journal = journal
         self._typing = threading.RLock()
+        self._pressing = threading.Lock()
+        self._waiting = b""  # keys of a person, pressed while a cell's commands run
+        self._aside = False  # was a half-typed line put aside for it?
+        self._cells = 0  # that type here: one that runs, and those that wait for it
         self._attach(stream, surroundings)
 
     def _attach(self, stream: Stream, surroundings: Surroundings) -> None:
         self._stream = stream
+        self._foreground = Foreground(stream)
         self._surroundings = surroundings
         self._noted: Namespace | None = None
+        stream.by_hand = self._typed_by_hand
+        self._tell()
 
     def __repr__(self) -> str:
         if self._stream.state is State.ENDED:
             return f"terminal {self.name}: its shell has ended"
-        label = self._surroundings.labels.of(self._note())
-        return f"terminal {self.name} in namespace {label}: {self._stream.state.value}"
+        return f"terminal {self.name} in namespace {self.label}: {self._stream.state.value}"
 
     @property
     def alive(self) -> bool:
@@ -81,28 +86,25 @@ class Terminal:
     def pid(self) -> int:
         """The foreground process: one of the foreground process group, its leader if it lives: tcgetpgrp(3)."""
         try:
-            group = os.tcgetpgrp(self._stream.master)
-        except (OSError, ValueError):
+            return self._foreground.pid
+        except ProcessLookupError:
             raise self._ended() from None
-        if processes.runs(group):
-            return group
-        return next(processes.group(self._stream.shell, group), self._stream.shell)  # as in `true | sleep 60`
 
     @property
     def namespace(self) -> Namespace:
         """The mount namespace of the foreground process, as the kernel says."""
         return self._ask(Namespace.of)
 
+    @property
+    def label(self) -> str:
+        """The short name of that namespace: A, B, …"""
+        return self._surroundings.labels.of(self._note())
+
     def _ask(self, question: Callable[[int], Answer]) -> Answer:
-        """Ask about the foreground process; where it ends meanwhile, about the one that follows it."""
-        while True:
-            pid = self.pid
-            try:
-                return question(pid)
-            except OSError:
-                if processes.runs(pid):
-                    raise
-                self._stream.wait(lambda: not self.alive, GLANCE)
+        try:
+            return self._foreground.ask(question)
+        except ProcessLookupError:
+            raise self._ended() from None
 
     def mounts(self, *, all: bool = False) -> DataFrame:
         """The mount table of its namespace, one row a mount: proc_pid_mountinfo(5). `all`: the kit's own mounts too."""
@@ -112,15 +114,7 @@ class Terminal:
 
     def _table(self, all: bool) -> list[mountinfo.Mount]:
         table = self._ask(mountinfo.read)
-        if all:
-            return table
-        seen: Counter[tuple[str, int, int, str]] = Counter()
-        shown = []
-        for mount in table:
-            seen[identity(mount)] += 1
-            if seen[identity(mount)] > self._surroundings.kit[identity(mount)]:  # a second one is the learner's
-                shown.append(mount)
-        return shown
+        return table if all else without_kit(table, self._surroundings.kit)
 
     def _note(self) -> Namespace:
         """The namespace now; a namespace that the terminal has left since the last look may lose its label."""
@@ -156,12 +150,18 @@ class Terminal:
         if found := set(UNTYPEABLE) & set(commands):
             keys = ", ".join(sorted(map(repr, found)))
             raise ValueError(f"{keys} can not be typed as text: the terminal acts on it. send() presses such a key.")
-        while lines:
-            with self._typing:
-                done = self._command(lines, self.timeout if timeout is None else timeout)
-            yield done
-            while lines and not lines[0].strip():
-                del lines[0]
+        with self._cell():
+            while lines:
+                try:
+                    with self._typing:
+                        done = self._command(lines, self.timeout if timeout is None else timeout)
+                except (CommandTimeout, Interrupted) as error:
+                    self._journal.note(error.transcript)
+                    raise
+                self._journal.note(done)
+                yield done
+                while lines and not lines[0].strip():
+                    del lines[0]
 
     def send(self, keys: str) -> None:
         """Type keys, and wait for nothing: "\\n" is Enter, "\\x03" Ctrl-C, "\\x04" Ctrl-D, "\\x1b" Escape."""
@@ -173,6 +173,58 @@ class Terminal:
     def interrupt(self) -> None:
         """Press Ctrl-C."""
         self.send(CTRL_C.decode())
+
+    def press(self, keys: bytes) -> None:
+        """Keys of a person at the screen. While a cell types here they wait until it is done, lest the two mix: all but
+        Ctrl-C, Ctrl-Z and Ctrl-\\, and what answers a program that waits for keys.
+        """
+        with self._pressing:
+            if self._cells and SIGNALS.isdisjoint(keys) and not (self._stream.runs and self._foreground.waits_for_keys()):
+                self._waiting += keys
+                return
+            if CTRL_C in keys:
+                self._waiting = b""
+            self._stream.type(keys, PATIENCE, by_hand=True)
+
+    @property
+    def cell(self) -> bool:
+        """Does a cell type here, or run what it typed?"""
+        return self._cells > 0
+
+    @contextmanager
+    def _cell(self) -> Iterator[None]:
+        """A line that a person has typed half is put aside meanwhile (`_command` does), and brought back."""
+        with self._pressing:
+            self._cells += 1
+        self._tell()
+        try:
+            yield
+        finally:
+            with self._pressing:
+                self._cells -= 1
+                if not self._cells:
+                    keys, self._waiting = self._waiting, b""
+                    if self._aside and self._stream.state is State.PROMPT and not self._foreground.canonical():
+                        keys = BRING_BACK + keys
+                    self._aside = False
+                    if keys:
+                        self._stream.type(keys, PATIENCE, by_hand=True)
+            self._tell()
+
+    def _typed_by_hand(self, command: ByHand) -> None:
+        """In the thread that reads: the shell prompts again, maybe in another namespace."""
+        before = self._noted
+        try:
+            now = Namespace.of(self._foreground.pid)
+        except OSError:
+            now = before
+        if before is not None:
+            self._journal.note_by_hand(self.name, self._surroundings.labels.of(before), before, command)
+        self._noted = now
+
+    def _tell(self) -> None:
+        for listener in tuple(self.changed):
+            listener()
 
     def _command(self, lines: list[str], seconds: float) -> Transcript:
         """Type lines off the front of `lines` until the command that they make has ended."""
@@ -186,9 +238,13 @@ class Terminal:
         def transcript(status: int | None, note: str = "") -> Transcript:
             return Transcript.of(self.name, label, namespace, prompt, typed, stream.text(), status, note)
 
-        if stream.state is State.RUNNING:
-            error = f"terminal {self.name} is busy: {self._foreground()} runs in it; nothing was typed."
+        if not stream.ready:
+            error = f"terminal {self.name} is busy: {self._who()} runs in it; nothing was typed."
+            if stream.state is State.MORE:
+                error = f"terminal {self.name} waits for the rest of a command that somebody types; nothing was typed."
             raise CommandTimeout(f"{error} Try .interrupt().", transcript(None, "not typed"))
+        if stream.half_typed:
+            self._aside = stream.write(PUT_ASIDE, PATIENCE)
         try:
             self._type(lines.pop(0))
             while lines and (state := self._watch(deadline)) in (State.MORE, State.RUNNING):
@@ -216,7 +272,7 @@ class Terminal:
                     f"`{typed[0]}` is unfinished: the shell waits for the rest of it (a quote, a bracket, the end of a "
                     "here-document). It was given up with Ctrl-C."
                 )
-        waits = " It waits for somebody to type." if self._waits_for_keys() else ""
+        waits = " It waits for somebody to type." if self._foreground.waits_for_keys() else ""
         so_far = transcript(None, f"no end after {seconds:g} s")
         raise CommandTimeout(f"`{typed[0]}` did not end within {seconds:g} s.{waits} {self._stop()}", so_far)
 
@@ -226,8 +282,8 @@ class Terminal:
         """
         stream = self._stream
         editing = 0
-        while not stream.wait(lambda: stream.state is not State.RUNNING, min(GLANCE, deadline - time.monotonic())):
-            editing = editing + 1 if self._edits() and self._waits_for_keys() else 0
+        while not stream.wait(lambda: stream.ready, min(GLANCE, deadline - time.monotonic())):
+            editing = editing + 1 if self._foreground.edits() and self._foreground.waits_for_keys() else 0
             if editing == LOOKS:
                 self._stop()
             if time.monotonic() >= deadline:
@@ -237,32 +293,20 @@ class Terminal:
         """Wait until the shell prompts, or the command waits for somebody to type (RUNNING then), or the deadline."""
         stream = self._stream
         while not stream.wait(lambda: stream.state is not State.RUNNING, min(GLANCE, deadline - time.monotonic())):
-            if time.monotonic() >= deadline or self._waits_for_keys():
+            if time.monotonic() >= deadline or self._foreground.waits_for_keys():
                 break
         return stream.state
 
     def _type(self, line: str) -> None:
         """Type a line and Enter. A shell's line editor gets control characters quoted, a program as they are."""
         keys = line.encode("utf-8", "surrogateescape")
-        if len(keys) > LONGEST and self._canonical():
+        if len(keys) > LONGEST and self._foreground.canonical():
             raise ValueError(
                 f"terminal {self.name} takes {LONGEST} bytes a line at the moment, and this one has {len(keys)}"
             )
         if self._stream.state is not State.RUNNING:
             keys = b"".join(QUOTE + bytes([key]) if key < 32 or key == 127 else bytes([key]) for key in keys)
         self._stream.type(keys + b"\n", PATIENCE)
-
-    def _edits(self) -> bool:
-        """Is a shell in the foreground, with its line editor on?"""
-        shell = next(processes.descendants(self.pid), None)
-        return shell is not None and shell.name in ("bash", "sh") and not self._canonical()
-
-    def _canonical(self) -> bool:
-        """Does the terminal itself collect a line? A line editor and full-screen programs turn that off."""
-        try:
-            return bool(termios.tcgetattr(self._stream.master)[3] & termios.ICANON)
-        except (termios.error, ValueError):
-            raise self._ended() from None
 
     def _stop(self) -> str:
         """Get the prompt back, with Ctrl-C, then with stronger means. How it went, in words."""
@@ -274,7 +318,7 @@ class Terminal:
             if stream.wait(lambda: stream.state in (State.PROMPT, State.ENDED), PATIENCE):
                 break
             how = number.name
-            self._signal(number)
+            self._foreground.signal(number)
         if not stream.wait(lambda: stream.state in (State.PROMPT, State.ENDED), PATIENCE):
             how = "SIGKILL"
             stream.kill()  # a loop of the shell itself, which starts again what was killed
@@ -287,34 +331,28 @@ class Terminal:
                 return f"It was stopped with {how}, and the terminal's shell ended with it: {way}."
         return "It could not be stopped: lab.reset() gives a pristine lab."
 
-    def _signal(self, number: signal.Signals) -> None:
-        try:
-            group = os.tcgetpgrp(self._stream.master)
-            if group > 1:  # 0 where nobody is in the foreground: and to killpg(2) that is the caller's own group
-                os.killpg(group, number)
-        except OSError:  # it ended meanwhile, which whoever waits will see
-            pass
+    def _who(self) -> str:
+        process = self._foreground.process()
+        return f"{process.name} ({process.lab_pid})" if process else "a process"
 
     def _ended(self) -> TerminalEnded:
         way = f'lab.open("{self.name}") starts a new one; where the lab itself has ended, lab.reset() brings it back'
         return TerminalEnded(f"The shell of terminal {self.name} has ended: {way}.")
 
-    def _foreground(self) -> str:
-        return next(
-            (f"{process.name} ({process.lab_pid})" for process in processes.descendants(self.pid)),
-            "a process",
-        )
-
-    def _waits_for_keys(self) -> bool:
-        """Does the running command wait for somebody to type? The kernel knows what it waits for."""
-        try:
-            group = os.tcgetpgrp(self._stream.master)
-            (number,) = struct.unpack("I", fcntl.ioctl(self._stream.master, TIOCGPTN, b"\0" * 4))
-        except OSError:
-            return False
-        return any(processes.awaits_keys(pid, number) for pid in processes.group(self._stream.shell, group))
-
 
 def identity(mount: mountinfo.Mount) -> tuple[str, int, int, str]:
     """What a mount and its copies in other namespaces have in common; their mount_id differs."""
     return mount.mount_point, mount.major, mount.minor, mount.root
+
+
+def without_kit(
+    table: list[mountinfo.Mount], kit: Counter[tuple[str, int, int, str]]
+) -> list[mountinfo.Mount]:
+    """The mounts that are the learner's, or that any server has."""
+    seen: Counter[tuple[str, int, int, str]] = Counter()
+    shown = []
+    for mount in table:
+        seen[identity(mount)] += 1
+        if seen[identity(mount)] > kit[identity(mount)]:  # a second one is the learner's
+            shown.append(mount)
+    return shown

@@ -56,20 +56,21 @@ LINKS = {
 
 # OSC 133 marks around prompt, command and output. The variables are exported, so that a shell which reads no file of
 # ours (chroot DIR /bin/sh) marks its prompts too, and written so that bash and dash expand them alike. Each mark holds
-# a `$$`: where the variables themselves are printed (by `env`), that is not a number, and they are no marks.
+# a `$$`: where the variables themselves are printed (by `env`), that is not a number, and they are no marks. `t` tells a
+# new prompt from one that bash only draws again, as it does when the window's size changes.
 BASHRC = r"""# The lab's shells mark where a prompt (A), its input (B), a command's output (C) and its end (D) begin.
 export PATH=/run/labkit/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export HOME=${HOME:-/root} LANG=C.UTF-8 TERM=${TERM:-xterm-256color}
-export MARK_A=$'${BASH_VERSION:+\\[}\e]133;D;$?;AID\a\e]133;A;AID\a${BASH_VERSION:+\\]}'
-export MARK_B=$'${BASH_VERSION:+\\[}\e]133;B;AID\a${BASH_VERSION:+\\]}'
-export MARK_2=$'${BASH_VERSION:+\\[}\e]133;A;k=s;AID\a${BASH_VERSION:+\\]}'
+export MARK_A=$'${BASH_VERSION:+\\[}\e]133;D;$?;AID;NOW\a\e]133;A;AID;NOW\a${BASH_VERSION:+\\]}'
+export MARK_B=$'${BASH_VERSION:+\\[}\e]133;B;AID;NOW\a${BASH_VERSION:+\\]}'
+export MARK_2=$'${BASH_VERSION:+\\[}\e]133;A;k=s;AID;NOW\a${BASH_VERSION:+\\]}'
 export PS0=$'\e]133;C;AID\a'
 export PS1='root@${HOSTNAME:-server}:${BASH_VERSION:+\w}${PWD#"${BASH_VERSION:+$PWD}"}# '
 export PS2='> '
 MARKS='[[ $PS1 = "$MARK_A"* ]] || PS1=$MARK_A$PS1$MARK_B; [[ $PS2 = "$MARK_2"* ]] || PS2=$MARK_2$PS2'
 export PROMPT_COMMAND="{ $MARKS; } 2>&-"
 unset HISTFILE
-""".replace("AID", "aid=NONCE;pid=$$")
+""".replace("AID", "aid=NONCE;pid=$$").replace("NOW", "t=${BASH_VERSION:+${EPOCHREALTIME-}}")
 
 # The Python that runs the notebook, with labkit.linux; a Python moved away from its prefix does not find its own
 # libpython.
