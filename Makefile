@@ -1,5 +1,6 @@
 # make lab    the lab in the browser        make test       everything that is checked
 # make bench  the table of figures          make notebooks  run the lessons again, and keep what they print
+# make screen   build the page side of the screen again (needs node and npm)
 # make picture  draw the picture of the README again    make clean      away with the environment
 #
 # The environment is .venv, from the versions in constraints.txt. Another Python: make lab PYTHON=python3.13
@@ -9,7 +10,7 @@ BIN := .venv/bin
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
 	$(BIN)/python -m pip install --quiet
 
-.PHONY: lab test bench notebooks picture clean
+.PHONY: lab test bench notebooks picture screen clean
 
 # For example: make lab ARGS="--port 9000 --no-browser"
 lab: .venv/.installed
@@ -29,6 +30,9 @@ picture: .venv/.installed-dev
 
 notebooks: .venv/.installed-dev
 	@$(BIN)/python tools/refresh_notebooks.py $(ARGS)
+
+screen:
+	cd labkit/screen/js && npm ci --ignore-scripts && npm run check && npm run build
 
 clean:
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis

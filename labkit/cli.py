@@ -45,6 +45,9 @@ def server(root: Path, port: int | None, browser: bool) -> list[str]:
         "--ServerApp.ip=127.0.0.1",
         f"--ServerApp.root_dir={root}",
         "--KernelManager.transport=ipc",  # a TCP port of a kernel is open to every user of the machine
+        "--ServerApp.jpserver_extensions={'labkit.server': True}",  # also without our file in etc/jupyter
+        "--LabApp.news_url=None",  # asks nothing of the network
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
         "--Application.log_level=WARN",  # the address is printed at every level, and stands alone at this one
         *([f"--ServerApp.port={port}", "--ServerApp.port_retries=0"] if port is not None else []),
         *([] if browser else ["--no-browser"]),

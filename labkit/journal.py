@@ -39,9 +39,7 @@ class _Typed(NamedTuple):
             return None
         output = emulator.text(command.output.removesuffix(READLINE), *size)
         note = f"{command.dropped} bytes before this output are not kept" if command.dropped else ""
-        return Transcript.of(
-            self.terminal, self.label, self.namespace, prompt, lines, output, command.status, note
-        )
+        return Transcript.of(self.terminal, self.label, self.namespace, prompt, lines, output, command.status, note)
 
 
 class Journal:
@@ -93,7 +91,8 @@ class Session:
             f'<div style="{HEAD}{column}">{escape(name)}</div>' for column, name in enumerate(self.terminals, 1)
         )
         cells = "".join(
-            f'<div style="grid-row:{row};grid-column:{self.terminals.index(each.terminal) + 1}">{each._repr_html_()}</div>'
+            f'<div style="grid-row:{row};grid-column:{self.terminals.index(each.terminal) + 1}">'
+            f"{each._repr_html_()}</div>"
             for row, each in enumerate(self.commands, 2)
         )
         return f'<div style="{COLUMNS.format(len(self.terminals))}">{heads}{cells}</div>'

@@ -14,11 +14,16 @@ from .linux import mountinfo
 from .linux.namespaces import Namespace
 from .sandbox.launch import Ended, Refused, Sandbox
 from .stream import State, Stream
-from .terminal import Surroundings, Terminal, identity
+from .terminal import Surroundings, Terminal, identity, without_kit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
+    from .picture import Picture
+    from .screen.screen import Screen
     from .tables import DataFrame
+    from .watch import Watch
 
 OWN = (
     "/",
@@ -41,6 +46,7 @@ class Lab:
         self._timeout = timeout
         self._terminals: dict[str, Terminal] = {}
         self._journal = Journal()
+        self._watch: Watch | None = None
         self._start(["left", "right"])
 
     def _start(self, names: list[str]) -> None:
@@ -54,6 +60,8 @@ class Lab:
         try:
             self._look_around(sandbox)
             self._open(names)
+            if self._watch:
+                self._watch.follow(sandbox.pid, self._surroundings)
         except FileNotFoundError as error:  # PID 1 was killed at once: memory is short
             self.close()
             raise self._ended(str(error)) from None
@@ -121,6 +129,8 @@ class Lab:
         if name in self._terminals and self._terminals[name].alive:
             raise LabError(f"terminal {name} is open: use lab[{name!r}]")
         self._open([name])
+        if self._watch:
+            self._watch.look()
         return self._terminals[name]
 
     # --- what they see, asked of the kernel
@@ -184,6 +194,52 @@ class Lab:
         """
         return self._journal.session(self._terminals, last)
 
+    def picture(self) -> Picture:
+        """The namespaces as boxes with their mount trees, what they share and what one alone sees: an SVG."""
+        from .picture import Picture
+
+        labels = self._surroundings.labels
+        terminals = {name: labels.of(terminal._note()) for name, terminal in self._living().items()}
+        views, titles = {}, {}
+        for process in processes.descendants(self._sandbox.pid):  # the first one of each namespace sees the most
+            label = labels.of(process.namespace)
+            if label not in views:
+                views[label] = label, without_kit(mountinfo.read(process.pid), self._surroundings.kit)
+                titles[label] = ", ".join(n for n, where in terminals.items() if where == label) or process.name
+        return Picture(dict(sorted(views.items(), key=lambda view: (len(view[0]), view[0]))), titles)
+
+    # --- on the screen
+
+    def show(self) -> Screen:
+        """Both terminals, live, side by side, and the mount table under them: in a notebook's page. So does the lab
+        itself as a cell's last line.
+        """
+        return self._screen("lab")
+
+    def table(self) -> Screen:
+        """The live mount table alone."""
+        return self._screen("table")
+
+    def _screen(self, shows: str) -> Screen:
+        from .screen import still
+        from .screen.screen import Screen
+        from .watch import Watch
+
+        if not self._watch:
+            self._watch = Watch(self._terminals)
+            if any(terminal.alive for terminal in self._terminals.values()):
+                self._watch.follow(self._sandbox.pid, self._surroundings)
+        if shows == "table":
+            return Screen(self._terminals, self._watch, shows, still.of_table(self.mounts()))
+        labels = {name: terminal.label if terminal.alive else "" for name, terminal in self._terminals.items()}
+        return Screen(self._terminals, self._watch, shows, still.of_terminals(repr(self), labels))
+
+    def _repr_mimebundle_(self, **options: Any) -> tuple[dict[Any, Any], dict[Any, Any]] | None:
+        from .screen.screen import in_notebook
+
+        alive = any(terminal.alive for terminal in self._terminals.values())
+        return self.show()._repr_mimebundle_(**options) if alive and in_notebook() else None
+
     # --- its end
 
     def reset(self) -> None:
@@ -193,6 +249,8 @@ class Lab:
 
     def close(self) -> None:
         """End the lab: when this returns, no process, mount or file of it is left. Closing twice is harmless."""
+        if self._watch:
+            self._watch.stop()  # it holds the namespaces whose mounts it watches
         self._end()
         for terminal in self._terminals.values():
             terminal._stream.wait(lambda terminal=terminal: not terminal.alive, PROMPT_SECONDS)  # type: ignore[misc]

@@ -19,8 +19,8 @@ LONGEST = 256  # bytes of a mark; whatever is longer is output that looks like o
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """`letter`: A prompt, B input, C output, D end of a command. `shell`: the pid of who says so, to itself. `moment`: when
-    the prompt was made; one that is drawn again has the same, and one of sh none.
+    """`letter`: A prompt, B input, C output, D end of a command. `shell`: the pid of who says so, to itself. `moment`:
+    when the prompt was made; one that is drawn again has the same, and one of sh none.
     """
 
     letter: str

@@ -257,8 +257,9 @@ class Stream:
         with self.changed:
             noted, self._noted = self._noted, []
             listeners = tuple(self.listeners)
-        for each in noted if self.by_hand else ():
-            self.by_hand(each)
+        if handler := self.by_hand:
+            for each in noted:
+                handler(each)
         for listener in listeners:
             listener()
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Iterable
 
 import pandas
 from pandas import DataFrame as DataFrame
 
+from . import comparison
+from .comparison import Views, order
 from .linux.mountinfo import Mount
-
-Views = dict[str, tuple[str, list[Mount]]]  # for each terminal: its namespace's label, its mount table
 
 COLUMNS = (
     "mount_point", "source", "fstype", "options", "super_options", "propagation",
@@ -41,17 +40,10 @@ def mounts(table: Iterable[Mount]) -> DataFrame:
 
 def compare(views: Views) -> DataFrame:
     """One row a mount of any namespace: who sees it, one boolean column a terminal, and what it is."""
-    copies: dict[tuple[object, ...], dict[str, Mount]] = {}
-    for terminal, (_, table) in views.items():
-        seen: Counter[tuple[object, ...]] = Counter()
-        for mount in table:
-            key = (mount.mount_point, mount.root, mount.source, mount.fstype, mount.major, mount.minor)
-            seen[key] += 1  # the same mount twice at one place is two mounts
-            copies.setdefault((*key, seen[key]), {})[terminal] = mount
     rows = []
-    for by_terminal in copies.values():
+    for key, by_terminal in comparison.copies(views).items():
         mount = next(iter(by_terminal.values()))
-        row: dict[str, object] = {"mount_point": _cell(mount.mount_point)}
+        row: dict[str, object] = {"mount_point": _cell(key.mount_point)}
         row |= {terminal: terminal in by_terminal for terminal in views}
         row |= {column: _cell(getattr(mount, column)) for column in ("source", "fstype", "root")}
         row |= {column: _merged(column, by_terminal, views) for column in PER_COPY}
@@ -72,7 +64,7 @@ def visible(path: str, views: Views) -> DataFrame:
         raise ValueError(f"a mount point is an absolute path: {path!r} does not begin with /")
     place = "/" + os.path.normpath(path).lstrip("/")
     found = {terminal: [m for m in table if m.mount_point == place] for terminal, (_, table) in views.items()}
-    owners = sorted({label for terminal, (label, _) in views.items() if found[terminal]}, key=_order)
+    owners = sorted({label for terminal, (label, _) in views.items() if found[terminal]}, key=order)
     rows = []
     for terminal, (label, _) in views.items():
         here = found[terminal]
@@ -119,7 +111,7 @@ def namespaces(members: Iterable[tuple[str, int, str, int]], terminals: dict[str
     """One row a namespace. `members`: label, inode, name and pid of each process; `terminals`: the label of each."""
     rows: dict[str, dict[str, object]] = {}
     processes: dict[str, list[str]] = {}
-    for label, inode, name, pid in sorted(members, key=lambda member: (_order(member[0]), member[3])):
+    for label, inode, name, pid in sorted(members, key=lambda member: (order(member[0]), member[3])):
         processes.setdefault(label, []).append(f"{_cell(name)} {pid}")
         those = ", ".join(terminal for terminal, where in terminals.items() if where == label)
         rows[label] = {"terminals": those, "processes": ", ".join(processes[label]), "inode": inode}
@@ -128,20 +120,11 @@ def namespaces(members: Iterable[tuple[str, int, str, int]], terminals: dict[str
 
 
 def _merged(column: str, by_terminal: dict[str, Mount], views: Views) -> object:
-    """The value that all copies of a mount agree on; where they differ, each namespace's own ("A: shared, B:
-    private").
-    """
+    """The value that all copies of a mount agree on; where they differ, each namespace's own, or none of a number."""
     by_label = {views[terminal][0]: getattr(mount, column) for terminal, mount in by_terminal.items()}
-    if len(set(by_label.values())) == 1:
-        return _cell(next(iter(by_label.values())))
     if column in NUMBERS:
-        return pandas.NA
-    return _cell(", ".join(f"{label}: {by_label[label]}" for label in sorted(by_label, key=_order)))
-
-
-def _order(label: str) -> tuple[int, str]:
-    """Z comes before AA."""
-    return len(label), label
+        return _cell(next(iter(by_label.values()))) if len(set(by_label.values())) == 1 else pandas.NA
+    return comparison.merged(by_label)
 
 
 def _frame(rows: list[dict[str, object]], columns: Iterable[str]) -> DataFrame:
@@ -150,16 +133,6 @@ def _frame(rows: list[dict[str, object]], columns: Iterable[str]) -> DataFrame:
 
 
 def _cell(value: object) -> object:
-    """A cell that can be shown: what is no printable character is written as the kernel writes it in mountinfo
-    (\\012).
-    """
     if value is None:
         return pandas.NA
-    if not isinstance(value, str) or (value.isprintable() and "\\" not in value):
-        return value
-    return "".join(
-        character
-        if character.isprintable() and character != "\\"
-        else "".join(f"\\{b:03o}" for b in os.fsencode(character))
-        for character in value
-    )
+    return comparison.printable(value) if isinstance(value, str) else value

@@ -7,7 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -54,7 +54,9 @@ class Terminal:
     def __init__(self, name: str, stream: Stream, surroundings: Surroundings, journal: Journal, timeout: float) -> None:
         self.name = name
         self.timeout = timeout
-        self.changed: set[Callable[[], None]] = set()  # called when a cell begins or ends to type, and at each new shell
+        self.changed: set[Callable[[], None]] = (
+            set()
+        )  # called when a cell begins or ends to type, and at each new shell
         self._journal = journal
         self._typing = threading.RLock()
         self._pressing = threading.Lock()
@@ -179,7 +181,11 @@ class Terminal:
         Ctrl-C, Ctrl-Z and Ctrl-\\, and what answers a program that waits for keys.
         """
         with self._pressing:
-            if self._cells and SIGNALS.isdisjoint(keys) and not (self._stream.runs and self._foreground.waits_for_keys()):
+            if (
+                self._cells
+                and SIGNALS.isdisjoint(keys)
+                and not (self._stream.runs and self._foreground.waits_for_keys())
+            ):
                 self._waiting += keys
                 return
             if CTRL_C in keys:
@@ -213,14 +219,11 @@ class Terminal:
 
     def _typed_by_hand(self, command: ByHand) -> None:
         """In the thread that reads: the shell prompts again, maybe in another namespace."""
-        before = self._noted
-        try:
-            now = Namespace.of(self._foreground.pid)
-        except OSError:
-            now = before
-        if before is not None:
-            self._journal.note_by_hand(self.name, self._surroundings.labels.of(before), before, command)
-        self._noted = now
+        if self._noted:
+            label = self._surroundings.labels.of(self._noted)
+            self._journal.note_by_hand(self.name, label, self._noted, command)
+        with suppress(OSError):
+            self._noted = Namespace.of(self._foreground.pid)
 
     def _tell(self) -> None:
         for listener in tuple(self.changed):
@@ -345,9 +348,7 @@ def identity(mount: mountinfo.Mount) -> tuple[str, int, int, str]:
     return mount.mount_point, mount.major, mount.minor, mount.root
 
 
-def without_kit(
-    table: list[mountinfo.Mount], kit: Counter[tuple[str, int, int, str]]
-) -> list[mountinfo.Mount]:
+def without_kit(table: list[mountinfo.Mount], kit: Counter[tuple[str, int, int, str]]) -> list[mountinfo.Mount]:
     """The mounts that are the learner's, or that any server has."""
     seen: Counter[tuple[str, int, int, str]] = Counter()
     shown = []

@@ -87,12 +87,21 @@ class Transcript:
         return f'<pre aria-label="terminal {escape(self.terminal)}" style="{BLOCK}">{lines}</pre>'
 
 
+def colour(label: str) -> str:
+    """Of a namespace: a background for white text. The same label has the same everywhere."""
+    return COLOURS[(ord(label[-1]) - ord("A")) % len(COLOURS)]
+
+
+def badge(label: str) -> str:
+    """A namespace's label, in HTML."""
+    return f'<span title="namespace {label}" style="{BADGE}{colour(label)}">{label}</span>'
+
+
 def _html(piece: Piece) -> str:
     text = f'{escape(piece.prompt)}<span style="{STYLE[piece.kind]}">{escape(piece.text)}</span>'
     if not piece.label:
         return text
-    colour = COLOURS[(ord(piece.label[-1]) - ord("A")) % len(COLOURS)]
-    return f'<span title="namespace {piece.label}" style="{BADGE}{colour}">{piece.label}</span> {text}'
+    return f"{badge(piece.label)} {text}"
 
 
 def _shortened(output: str) -> str:

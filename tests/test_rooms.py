@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "labkit"
 # A room is a module or a subpackage of labkit. Within a subpackage modules may import each other.
 FLOORS = {
     "linux": 0,
+    "comparison": 1,
     "emulator": 1,
     "labels": 1,
     "marks": 1,
@@ -22,20 +23,29 @@ FLOORS = {
     "tables": 2,
     "transcript": 2,
     "errors": 3,
+    "foreground": 3,
+    "journal": 3,
+    "picture": 3,
     "terminal": 4,
-    "lab": 5,
-    "checkup": 6,
-    "magics": 6,
-    "__init__": 7,
-    "cli": 7,
+    "watch": 5,
+    "screen": 6,
+    "lab": 7,
+    "checkup": 8,
+    "magics": 8,
+    "server": 8,
+    "__init__": 9,
+    "cli": 9,
 }
 
 # Everything else is the standard library's.
 OUTSIDERS = {
     "IPython": {"magics"},
+    "anywidget": {"screen"},
+    "jupyter_server": {"server"},
     "pandas": {"tables"},
     "pyte": {"emulator"},
     "pytest": {"cli"},
+    "traitlets": {"screen"},
     "wcwidth": {"emulator"},
 }
 
@@ -88,7 +98,7 @@ def test_a_module_imports_from_lower_floors_only(path):
     [
         ("linux", "labkit.sandbox.agent"),
         ("terminal", "labkit.lab"),
-        ("magics", "labkit.screen"),
+        ("screen", "labkit.lab"),
         ("lab", "labkit"),
         ("lab", "labkit.Lab"),
         ("lab", "pandas"),

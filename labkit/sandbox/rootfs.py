@@ -56,8 +56,8 @@ LINKS = {
 
 # OSC 133 marks around prompt, command and output. The variables are exported, so that a shell which reads no file of
 # ours (chroot DIR /bin/sh) marks its prompts too, and written so that bash and dash expand them alike. Each mark holds
-# a `$$`: where the variables themselves are printed (by `env`), that is not a number, and they are no marks. `t` tells a
-# new prompt from one that bash only draws again, as it does when the window's size changes.
+# a `$$`: where the variables themselves are printed (by `env`), that is not a number, and they are no marks. `t` tells
+# a new prompt from one that bash only draws again, as it does when the window's size changes.
 BASHRC = r"""# The lab's shells mark where a prompt (A), its input (B), a command's output (C) and its end (D) begin.
 export PATH=/run/labkit/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export HOME=${HOME:-/root} LANG=C.UTF-8 TERM=${TERM:-xterm-256color}

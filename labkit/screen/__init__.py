@@ -1,0 +1,1 @@
+"""The screen: a lab's terminals and its mount table, live in a notebook's page."""
