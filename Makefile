@@ -1,7 +1,7 @@
 # make lab    the lab in the browser        make test       everything that is checked
 # make bench  the table of figures          make notebooks  run the lessons again, and keep what they print
 # make screen   build the page side of the screen again (needs node and npm)
-# make picture  draw the picture of the README again    make clean      away with the environment
+# make picture  take the picture of the README again (needs chromium)   make clean      away with the environment
 #
 # The environment is .venv, from the versions in constraints.txt. Another Python: make lab PYTHON=python3.13
 

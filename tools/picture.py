@@ -1,72 +1,68 @@
-"""Draw docs/two-terminals.svg, the README's picture: the tutorial's steps, as a lab shows them just now."""
+"""Take the picture of the README: lesson 01 in JupyterLab, its steps up to the mount typed by its own cells.
 
-from html import escape
+Needs Chromium (CHROMIUM names another one than /usr/bin/chromium); nothing is fetched.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
-from labkit import Lab, Terminal
-from labkit.transcript import COLOURS, Piece
+from playwright.sync_api import Page, sync_playwright
 
-PICTURE = Path(__file__).resolve().parent.parent / "docs" / "two-terminals.svg"
-LEFT = """
-mkdir /tmp/mount_ns
-unshare -m /bin/bash
-readlink /proc/$$/ns/mnt
-mount -n -t tmpfs tmpfs /tmp/mount_ns
-df -h | grep mount_ns
-"""
-RIGHT = """
-readlink /proc/$$/ns/mnt
-df -h | grep mount_ns
-cat /proc/mounts | grep mount_ns
-"""
-CHARACTER, LINE, WIDTH, GAP = 8.43, 22, 500, 20  # pixels; a character of DejaVu Sans Mono at 14
-PAPER, BAR, TEXT, FAINT = "#1d1f21", "#34373b", "#f2f2f2", "#b8bcc2"
+ROOT = Path(__file__).resolve().parent.parent
+PICTURE = ROOT / "docs" / "screen.png"
+LESSON = "01-mount-namespaces.ipynb"
+LAST = "%%right\nreadlink"  # the cell up to which the lesson is run
+OFFLINE = "--disable-background-networking --disable-component-update --disable-quic --disable-sync --no-first-run"
 
 
 def main() -> None:
-    """Run the steps and draw them."""
-    with Lab() as lab:
-        panes = [shown(lab.left, LEFT), shown(lab.right, RIGHT)]
-        seen = lab.visible("/tmp/mount_ns")["visible"]
-    height = 40 + LINE * max(map(len, panes)) + 16
-    body = pane(panes[0], "left", 0, height) + pane(panes[1], "right", WIDTH + GAP, height)
-    caption = escape(f"/tmp/mount_ns is visible in: {', '.join(seen.index[seen])}")
-    PICTURE.write_text(
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {2 * WIDTH + GAP} {height}" role="img" '
-        f'font-family="DejaVu Sans Mono, Menlo, Consolas, monospace" font-size="14"><title>{caption}</title>'
-        f"{body}</svg>\n"
+    """Write docs/screen.png, at twice its size on the page."""
+    with tempfile.TemporaryDirectory() as directory:
+        shutil.copy(ROOT / "notebooks" / LESSON, directory)
+        places = {f"JUPYTER_{each}_DIR": f"{directory}/.{each}" for each in ("CONFIG", "DATA", "RUNTIME")}
+        command = [sys.executable, "-m", "labkit.cli", "start", directory, "--no-browser"]
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ | places
+        ) as server:
+            assert server.stdout
+            try:
+                address = next(found[0] for line in server.stdout if (found := re.search(r"http://127\S+", line)))
+                with sync_playwright() as playwright:
+                    program = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+                    options = [*OFFLINE.split(), *(["--no-sandbox"] if os.geteuid() == 0 else [])]
+                    browser = playwright.chromium.launch(executable_path=program, args=options)
+                    page = browser.new_page(viewport={"width": 1100, "height": 1200}, device_scale_factor=2)
+                    page.goto(address.replace("/lab?", f"/lab/tree/{LESSON}?"))
+                    shoot(page)
+                    browser.close()
+            finally:
+                server.terminate()
+
+
+def shoot(page: Page) -> None:
+    """Run the lesson up to `LAST`, and take what is then on the screen."""
+    page.wait_for_selector("text=/Python 3.*Idle/", timeout=60_000)
+    page.keyboard.press("Control+b")  # the side bar away
+    sources = page.evaluate(
+        "async () => (await (await fetch(`/api/contents/${location.pathname.split('/').pop()}`)).json()).content.cells"
     )
-
-
-def shown(terminal: Terminal, commands: str) -> list[Piece]:
-    """Return what the terminal shows, line by line."""
-    pieces = (piece for transcript in terminal.each(commands) for piece in transcript.shown)
-    return [piece._replace(text=line) for piece in pieces for line in piece.text.split("\n")]
-
-
-def pane(lines: list[Piece], title: str, x: int, height: int) -> str:
-    """Return one terminal's window, its badge that of the namespace in which its last command ran."""
-    drawn = [
-        f'<g transform="translate({x})"><rect width="{WIDTH}" height="{height}" rx="8" fill="{PAPER}"/>'
-        f'<path d="M0 30V8a8 8 0 0 1 8-8h{WIDTH - 16}a8 8 0 0 1 8 8v22z" fill="{BAR}"/>'
-        f'<text x="14" y="20" fill="{TEXT}" font-weight="bold">{title}</text>'
-    ]
-    for number, piece in enumerate(lines):
-        y = 54 + LINE * number
-        at = 14.0
-        if piece.label:
-            colour = COLOURS[ord(piece.label) - ord("A")]
-            drawn.append(f'<rect x="12" y="{y - 14}" width="17" height="18" rx="3" fill="{colour}"/>')
-            drawn.append(f'<text x="16" y="{y}" fill="#ffffff">{piece.label}</text>')
-        if piece.prompt:
-            at = 36
-            drawn.append(f'<text x="{at}" y="{y}" fill="{FAINT}">{escape(piece.prompt.rstrip())}</text>')
-            at += CHARACTER * len(piece.prompt)
-        style = {"command": ' font-weight="bold"', "note": ' font-style="italic"'}.get(piece.kind, "")
-        drawn.append(
-            f'<text x="{at:.0f}" y="{y}" fill="{TEXT}" xml:space="preserve"{style}>{escape(piece.text)}</text>'
-        )
-    return "".join([*drawn, "</g>"])
+    number = next(i for i, cell in enumerate(sources) if cell["source"].startswith(LAST))
+    page.locator(".jp-Cell").first.click()
+    for _ in range(number + 1):
+        page.keyboard.press("Shift+Enter")
+    page.wait_for_function("document.querySelectorAll('.labkit-screen tbody tr').length >= 4", timeout=60_000)
+    page.wait_for_function(
+        "[...document.querySelectorAll('.labkit-pane')].every(pane => pane.textContent.includes('mount_ns'))"
+    )
+    screen = page.locator(".labkit-screen").first
+    screen.scroll_into_view_if_needed()
+    PICTURE.parent.mkdir(exist_ok=True)
+    screen.screenshot(path=PICTURE)
 
 
 if __name__ == "__main__":
