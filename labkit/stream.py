@@ -68,6 +68,7 @@ class Stream:
         self.changed = threading.Condition()
         self.state = State.RUNNING
         self.status: int | None = None
+        self.prompts = 0  # that were shown so far
         self.shells: list[int] = []  # pids of the shells in each other: the last one prompts
         self._parser = MarkParser(aid)
         self._output: deque[bytes] = deque()
@@ -297,6 +298,7 @@ class Stream:
                 self._prompted = bytes(self._prompt)
                 self._into = "output"
                 self.half_typed = False
+                self.prompts += 1
                 self._enter(State.PROMPT)
             case "C":
                 self._note_line()

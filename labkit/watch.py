@@ -79,7 +79,7 @@ class Watch:
         self._lock = threading.Lock()
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         weakref.finalize(self, os.close, self._wake)
-        self._states: list[tuple[int, State]] = []
+        self._states: list[tuple[int, int, State]] = []
 
     def follow(self, pid: int, surroundings: Surroundings) -> None:
         """`pid`: PID 1 of the lab that is to be watched from `begin` on; at once, if one was watched already."""
@@ -131,8 +131,10 @@ class Watch:
             self._nudge()
         self._tell()
 
-    def _terminal_states(self) -> list[tuple[int, State]]:
-        return [(each._stream.serial, each._stream.state) for each in tuple(self._terminals.values())]
+    def _terminal_states(self) -> list[tuple[int, int, State]]:
+        """With the number of prompts: a command may begin and end in one read."""
+        streams = [terminal._stream for terminal in tuple(self._terminals.values())]
+        return [(stream.serial, stream.prompts, stream.state) for stream in streams]
 
     def _tell(self) -> None:
         for listener in tuple(self.listeners):
@@ -151,7 +153,7 @@ class Watch:
                 if sight != self.sight:
                     self.sight = sight
                     self._tell()
-                runs = any(state is State.RUNNING for _, state in self._states)
+                runs = any(state is State.RUNNING for _, _, state in self._states)
                 wait = (PERIOD if before == self._states else FIRST_LOOK) if runs else math.inf
                 look.rest = REST * (time.monotonic() - begun)
         finally:

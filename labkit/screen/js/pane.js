@@ -63,7 +63,7 @@ export class Pane {
     this.terminal.loadAddon(this.fit);
     this.terminal.open(this.screen);
     this.keepQuiet();
-    if (this.terminal.textarea) this.terminal.textarea.tabIndex = -1;
+    for (const each of [this.terminal.element, this.terminal.textarea]) if (each) each.tabIndex = -1;
     this.terminal.textarea?.setAttribute("aria-label", `terminal ${told.name}`);
     this.terminal.attachCustomKeyEventHandler((event) => this.key(event));
     this.terminal.onData((data) => this.type("keys", data));
@@ -72,7 +72,7 @@ export class Pane {
     this.head.addEventListener("keydown", (event) => {
       if (event.key !== "Enter" && event.key !== " ") return;
       event.preventDefault();
-      this.terminal.focus();
+      setTimeout(() => this.terminal.focus()); // not while this key is on its way
     });
     this.observer = new ResizeObserver(() => requestAnimationFrame(() => this.room()));
     this.observer.observe(this.screen);
@@ -151,7 +151,7 @@ export class Pane {
   tell(told) {
     const fresh = told.stream !== this.stream;
     if (fresh) {
-      this.lost = this.stream < 0; // a new shell begins at 0; only a new page needs a replay
+      this.lost = this.link.version < 0; // a new shell begins at 0, but a new page waits for the replay
       this.stream = told.stream;
       this.next = this.drawn = this.acknowledged = 0;
       this.terminal.reset();

@@ -47,6 +47,7 @@ export class Table {
       child(label, "span", "").textContent = text;
       radio.addEventListener("change", () => this.choose(mode), { signal });
     }
+    modes.addEventListener("keydown", (event) => step(modes, event), { signal });
     this.count = child(bar, "span", "labkit-count");
     const scroll = child(element, "div", "labkit-scroll");
     const table = child(scroll, "table", "");
@@ -254,6 +255,22 @@ function fill(cell, field, row) {
   if (namespace) cell.className = sees ? "labkit-yes" : "labkit-no";
   else cell.title = text;
   return true;
+}
+
+/**
+ * The arrows choose the next or the last radio button, which JupyterLab keeps the browser from doing.
+ * @param {HTMLElement} group
+ * @param {KeyboardEvent} event
+ */
+function step(group, event) {
+  const by = { ArrowLeft: -1, ArrowUp: -1, ArrowRight: 1, ArrowDown: 1 }[event.key];
+  if (!by) return;
+  event.preventDefault();
+  event.stopPropagation();
+  const radios = [...group.querySelectorAll("input")];
+  const next = radios[(radios.findIndex((each) => each.checked) + by + radios.length) % radios.length];
+  next.focus();
+  next.click();
 }
 
 /** @param {Element} element */

@@ -1,0 +1,183 @@
+"""JupyterLab as `labkit start` starts it, and Chromium on it: one of each for all tests here."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook
+
+playwright_api = pytest.importorskip("playwright.sync_api", reason="playwright is missing: NO browser test was run")
+
+CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+OPTIONS = (
+    "--disable-background-networking --disable-component-update --disable-gpu --disable-quic --no-first-run".split()
+)
+LAB = "%load_ext labkit\nfrom labkit import Lab\nlab = Lab()\nlab"
+PATIENCE = int(os.environ.get("PATIENCE", 30_000))  # milliseconds: for a machine that is far too busy
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Chromium, the system's own: none is fetched."""
+    if not Path(CHROMIUM).exists():
+        pytest.skip(f"there is no {CHROMIUM}: NO browser test was run (apt install chromium, or set CHROMIUM)")
+    with playwright_api.sync_playwright() as playwright:
+        options = [*OPTIONS, *(["--no-sandbox"] if os.geteuid() == 0 else [])]
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def jupyter(tmp_path_factory):
+    """The directory that JupyterLab serves, its address and its token."""
+    directory = tmp_path_factory.mktemp("notebooks")
+    places = {
+        f"JUPYTER_{each}_DIR": str(tmp_path_factory.mktemp(each.lower())) for each in ("CONFIG", "DATA", "RUNTIME")
+    }
+    command = [sys.executable, "-m", "labkit.cli", "start", str(directory), "--no-browser"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ | places
+    ) as server:
+        said = []
+        for line in server.stdout:
+            said.append(line)
+            if found := re.search(r"(http://127[^/]+)/lab\?token=(\w+)", line):
+                break
+        else:
+            pytest.fail("JupyterLab did not start: " + "".join(said))
+        yield directory, found[1], found[2]
+        server.terminate()
+        server.communicate(timeout=60)
+
+
+@pytest.fixture
+def context(browser, jupyter):
+    """A browser that knows nothing of the test before; its kernels end with it."""
+    _, address, token = jupyter
+    context = browser.new_context(viewport={"width": 1400, "height": 1000})
+    context.set_default_timeout(PATIENCE)
+    context.add_init_script("window.alert = () => { window.hacked = true }")
+    yield context
+    for page in context.pages:
+        page.close(run_before_unload=False)
+    head = {"Authorization": f"token {token}"}
+    failed = []
+    for session in context.request.get(f"{address}/api/sessions", headers=head).json():
+        gone = context.request.delete(f"{address}/api/sessions/{session['id']}", headers=head)
+        failed += [] if gone.ok else [gone.text()]
+    context.close()
+    assert not failed
+
+
+@pytest.fixture
+def book(context, jupyter, request):
+    """Open a notebook with the given cells, and run the first one: the lab's screen."""
+
+    def open_book(*cells, first=LAB):
+        directory, address, token = jupyter
+        name = re.sub(r"\W", "_", request.node.name)
+        metadata = {"kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}}
+        nbformat.write(
+            new_notebook(cells=[new_code_cell(each) for each in (first, *cells)], metadata=metadata),
+            directory / f"{name}.ipynb",
+        )
+        page = context.new_page()
+        page.goto(f"{address}/lab/tree/{name}.ipynb?token={token}&reset")
+        page.wait_for_selector("text=/Python 3.*Idle/")
+        page.keyboard.press("Control+b")
+        opened = Book(page)
+        opened.run(0)
+        page.wait_for_selector(".labkit-screen tbody tr")
+        return opened
+
+    return open_book
+
+
+class Book:
+    """A notebook in the browser, and the screen in it, as a user sees them."""
+
+    def __init__(self, page):
+        self.page = page
+
+    def run(self, number):
+        """Run a cell; do not wait for its end."""
+        self.page.locator(".jp-Notebook .jp-Cell").nth(number).locator(".jp-InputPrompt").click()
+        self.page.keyboard.press("Control+Enter")
+
+    def wait_for_cell(self, number):
+        self.wait(
+            f"!document.querySelectorAll('.jp-Notebook .jp-Cell .jp-InputPrompt')[{number}].textContent.includes('*')"
+        )
+
+    def wait(self, condition, argument=None):
+        """Until a JavaScript expression is true, or this function of `argument`."""
+        try:
+            return self.page.wait_for_function(condition, arg=argument).json_value()
+        except playwright_api.TimeoutError:
+            screens = "\n".join(self.page.locator(".labkit-screen").all_inner_texts()).replace("\xa0", " ")
+            pytest.fail(f"waited in vain for {argument!r} in {condition}; on the screen was\n{screens}", pytrace=False)
+
+    def pane(self, name):
+        return Pane(self, name)
+
+    def rows(self):
+        """The table as it is drawn, by the text of its first column."""
+        return self.page.evaluate(
+            """() => Object.fromEntries([...document.querySelectorAll(".labkit-screen tbody tr:not(.labkit-gone)")].map(
+                row => [row.cells[0].textContent, [...row.cells].slice(1).map(cell => cell.textContent)]))"""
+        )
+
+    def wait_for_rows(self, *names):
+        """Until the table has just these, whatever their order."""
+        self.wait(
+            """names => JSON.stringify([...document.querySelectorAll(".labkit-screen tbody tr:not(.labkit-gone)")].map(
+                row => row.cells[0].textContent).sort()) === JSON.stringify(names)""",
+            sorted(names),
+        )
+
+    def columns(self):
+        """The heads of the namespaces' columns."""
+        return self.page.locator(".labkit-screen th .labkit-label").all_text_contents()
+
+
+class Pane:
+    """One terminal on the screen."""
+
+    def __init__(self, book, name):
+        self.book, self.name = book, name
+        self.here = book.page.locator(f'.labkit-pane[aria-label="terminal {name}"]').first
+
+    def type(self, text):
+        self.here.locator(".labkit-xterm").click()
+        self.book.page.keyboard.type(text)
+
+    def text(self):
+        """What stands on the screen, line by line."""
+        lines = self.here.locator(".xterm-rows > div").all_text_contents()
+        return "\n".join(line.replace("\xa0", " ").rstrip() for line in lines).rstrip()
+
+    def wait_for(self, text):
+        self.book.wait(
+            """([name, text]) => [...document.querySelectorAll(
+                `.labkit-pane[aria-label="terminal ${name}"] .xterm-rows > div`)].map(
+                row => row.textContent.replaceAll("\\u00a0", " ").trimEnd()).join("\\n").includes(text)""",
+            [self.name, text],
+        )
+
+    def badge(self, part):
+        return self.here.locator(f".labkit-{part}").first.text_content()
+
+    def wait_for_badge(self, part, text):
+        self.book.wait(
+            """([name, part, text]) => document.querySelector(
+                `.labkit-pane[aria-label="terminal ${name}"] .labkit-${part}`)?.textContent.includes(text)""",
+            [self.name, part, text],
+        )
+
+    def colour(self):
+        return self.here.locator(".labkit-label").evaluate("label => getComputedStyle(label).backgroundColor")
