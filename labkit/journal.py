@@ -28,7 +28,8 @@ class _Typed(NamedTuple):
         """As a cell's command is shown; None for an empty line."""
         command, size = self.command, self.command.size
         prompt = emulator.text(command.prompt, *size)
-        drawn = emulator.text(command.prompt + command.line, *size).removeprefix(prompt)
+        drawn = emulator.text(command.prompt + command.line, *size)
+        drawn = drawn.removeprefix(prompt) if drawn.startswith(prompt) else ""  # an empty line: its space is trimmed
         lines = [""]
         for line in drawn.split("\n"):
             if line.startswith("> ") and lines[0]:

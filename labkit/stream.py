@@ -80,7 +80,7 @@ class Stream:
         self._into = "output"  # where text goes: to the prompt, to the output (with what is echoed), or nowhere
         self._drawn: dict[tuple[str, bool], str] = {}  # the moment of the last mark of each kind
         self.half_typed = False  # does a part of a command stand at the prompt, typed by hand?
-        self._hand = False  # was the command that stands or runs typed by hand?
+        self._hand = True  # was the command that stands or runs typed by hand? It may have been before the prompt
         self._line: list[bytes] = []  # what its line editor drew
         self._noted: list[ByHand] = []
         self._recent = bytearray()
@@ -109,7 +109,6 @@ class Stream:
             if self.state is State.PROMPT:
                 if not self.half_typed:
                     self._forget()
-                    self._line.clear()
                 self._echoes = True
                 self.half_typed = by_hand and not enter
             if self.state in (State.PROMPT, State.MORE):
@@ -298,6 +297,7 @@ class Stream:
                 self._prompted = bytes(self._prompt)
                 self._into = "output"
                 self.half_typed = False
+                self._line.clear()
                 self.prompts += 1
                 self._enter(State.PROMPT)
             case "C":
@@ -320,8 +320,9 @@ class Stream:
             if not self._marked:  # sh does not say where the output begins
                 line, _, output = output.partition(b"\n")
             dropped = self._dropped + max(0, len(output) - NOTED)
-            self._noted.append(ByHand(self._prompted, line, output[-NOTED:], dropped, self.status, self.size))
-            self._hand = False
+            if self._prompted:
+                self._noted.append(ByHand(self._prompted, line, output[-NOTED:], dropped, self.status, self.size))
+        self._hand = True
 
     def _end(self, mark: Mark) -> None:
         """A shell prompts: one that did before, so that its command has ended; or a new one, that the command

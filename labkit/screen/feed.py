@@ -40,6 +40,7 @@ class Feed:
         self._running = False
         self._views: dict[str, dict[int, int]] = {}  # for each view: of each stream, the bytes that it has drawn
         self._heard: dict[str, float] = {}  # when it spoke last
+        self._gone: set[str] = set()
         self._new: list[str] = []  # views that wait for all
         self._sent: dict[int, int] = {}  # of each stream, the bytes that were sent
         self._told: dict[str, Any] = {}  # the last "terminals"
@@ -84,17 +85,17 @@ class Feed:
         with self._changed:
             self._views.pop(view, None)
             self._heard.pop(view, None)
+            self._gone.add(view)  # what it had still to say is on its way
         self._poke()
 
     def _acknowledge(self, view: str, serial: int, offset: int) -> None:
         with self._changed:
             self._heard[view] = time.monotonic()
             known = self._views.get(view)
-            if known is None:
-                if view not in self._new:
-                    self._new.append(view)
-            elif serial in known:
+            if known and serial in known:
                 known[serial] = max(known[serial], min(offset, self._sent.get(serial, 0)))
+        if known is None and view not in self._gone:
+            self._greet(view)  # it was given up, and is back
         self._poke()
 
     # --- to the pages
