@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import labkit
-from labkit import stream, terminal
+from labkit import foreground
 from labkit.linux import syscalls
 from labkit.sandbox import agent
 
@@ -96,7 +96,7 @@ def test_at_fdcwd(tmp_path: Path) -> None:
 
 
 def test_the_terminals_ioctls(tmp_path: Path) -> None:
-    modules = (agent, stream, terminal)
+    modules = (agent, foreground)
     ours = {name: value for module in modules for name, value in vars(module).items() if name.startswith("TIOC")}
     assert len(ours) >= 3
     assert compiled(tmp_path, "sys/ioctl.h", list(ours)) == ours
