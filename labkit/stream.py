@@ -322,6 +322,7 @@ class Stream:
             dropped = self._dropped + max(0, len(output) - NOTED)
             if self._prompted:
                 self._noted.append(ByHand(self._prompted, line, output[-NOTED:], dropped, self.status, self.size))
+            self._forget()  # the next line may be typed already
         self._hand = True
 
     def _end(self, mark: Mark) -> None:

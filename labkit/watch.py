@@ -175,6 +175,7 @@ class _Look:
         self._held: dict[Namespace, tuple[int, int]] = {}  # a mountinfo, and a pidfd of whom it is of
         self._numbers: dict[comparison.Key, int] = {}
         self._count = itertools.count(1)
+        self._places: dict[str, Place] = {}
 
     def close(self) -> None:
         for held in self._held.values():
@@ -207,7 +208,12 @@ class _Look:
             by_pid[process.pid] = process
             members.setdefault(process.namespace, []).append(process)
         self._hold({namespace: there[0] for namespace, there in members.items()})
-        places = {name: place for name, each in tuple(self._terminals.items()) if (place := self._place(each, by_pid))}
+        places = {}
+        for name, terminal in tuple(self._terminals.items()):
+            # Where its foreground process has just ended, the terminal is still where it was.
+            if place := self._place(terminal, by_pid) or (self._places.get(name) if terminal.alive else None):
+                places[name] = place
+        self._places = places
         labels = self._surroundings.labels
         views: dict[str, tuple[str, list[Mount]]] = {}
         columns = []
