@@ -25,6 +25,7 @@ export class Link {
   constructor(model, signal, receivers) {
     this.view = crypto.randomUUID?.() ?? String(Math.random());
     this.model = model;
+    this.signal = signal;
     this.receivers = receivers;
     /** Does this view answer what a program asks the terminal? One of several must. */
     this.speaks = false;
@@ -34,10 +35,12 @@ export class Link {
     const alive = () => {
       if (model.comm_live === false || model.comm?.kernel?.isDisposed) this.end();
     };
+    const ended = () => this.end();
     model.on("msg:custom", receive);
-    model.on("comm_live_update", () => this.end());
+    model.on("comm_live_update", ended);
     signal.addEventListener("abort", () => {
       model.off("msg:custom", receive);
+      model.off("comm_live_update", ended);
       clearTimeout(this.waiting);
     });
     alive();
@@ -62,6 +65,7 @@ export class Link {
 
   /** @param {Record<string, unknown>} content */
   send(content) {
+    if (this.signal.aborted) return; // drawn after the farewell: this view is no more
     try {
       this.model.send({ ...content, view: this.view });
     } catch {

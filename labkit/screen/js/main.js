@@ -20,7 +20,10 @@ function render({ model, el }) {
   const end = new AbortController();
   const root = document.createElement("div");
   root.className = "labkit-screen";
-  root.dataset.lmSuppressShortcuts = "true"; // JupyterLab's own keys: d d, Escape, Shift-Enter belong to the terminals
+  // JupyterLab's own keys (d d, Escape, Shift-Enter, arrows) are not for the notebook here. Most of its selectors end in
+  // :focus and match the focused element itself, so each must say so, not only the root.
+  root.addEventListener("focusin", ({ target }) => suppress(target), { signal: end.signal });
+  suppress(root);
   root.setAttribute("role", "group");
   root.setAttribute("aria-label", "the lab's screen");
   const notice = add(root, "div", "labkit-notice");
@@ -85,6 +88,8 @@ function render({ model, el }) {
     for (const pane of panes.values()) pane.terminal.options.theme = theme;
   });
   root.addEventListener("keydown", (event) => leave(event, root), { signal: end.signal });
+  // A page that is loaded again ends no view: without this the kernel would wait for one that is gone.
+  window.addEventListener("pagehide", () => link.bye(), { signal: end.signal });
   link.hello();
 
   return () => {
@@ -93,6 +98,11 @@ function render({ model, el }) {
     for (const pane of panes.values()) pane.dispose();
     root.remove();
   };
+}
+
+/** @param {EventTarget | null} element */
+function suppress(element) {
+  if (element instanceof HTMLElement) element.dataset.lmSuppressShortcuts = "true";
 }
 
 /**

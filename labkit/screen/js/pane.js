@@ -8,6 +8,9 @@ import { currentTheme } from "./theme.js";
 
 const ACKNOWLEDGE = 65536; // bytes drawn between two acknowledgements
 
+// CAN and ESC c, behind all that waits to be drawn. reset() would go before it, and leave a half sequence open.
+const RESET = Uint8Array.of(0x18, 0x1b, 0x63);
+
 export class Pane {
   /**
    * @param {HTMLElement} parent
@@ -88,7 +91,8 @@ export class Pane {
 
   /**
    * What a program asks the terminal (who are you, where is the cursor?) is answered by one view only, and not
-   * again when its question is replayed: the answer would be typed into the shell.
+   * again when its question is replayed: the answer would be typed into the shell. And a link that a program prints
+   * is text: xterm.js would open it.
    */
   keepQuiet() {
     const quiet = () => this.replaying > 0 || !this.link.speaks;
@@ -101,6 +105,7 @@ export class Pane {
     parser.registerDcsHandler({ intermediates: "$", final: "q" }, quiet);
     for (const number of [4, 10, 11, 12])
       parser.registerOscHandler(number, (data) => data.includes("?") && quiet());
+    parser.registerOscHandler(8, () => true);
   }
 
   /**
@@ -108,7 +113,8 @@ export class Pane {
    * @param {string} data
    */
   type(type, data) {
-    if (this.replaying === 0) this.link.send({ type, terminal: this.name, data });
+    if (this.replaying > 0 && /^\x1b\[[IO]$/.test(data)) return; // whether it has the focus, asked of it long ago
+    this.link.send({ type, terminal: this.name, data });
   }
 
   /**
@@ -154,7 +160,7 @@ export class Pane {
       this.lost = this.link.version < 0; // a new shell begins at 0, but a new page waits for the replay
       this.stream = told.stream;
       this.next = this.drawn = this.acknowledged = 0;
-      this.terminal.reset();
+      this.terminal.write(RESET);
     }
     if (told.columns !== this.terminal.cols || told.rows !== this.terminal.rows)
       this.terminal.resize(told.columns, told.rows);
@@ -188,7 +194,7 @@ export class Pane {
     if (told.stream !== this.stream) return;
     if (told.replay) {
       this.lost = false;
-      this.terminal.reset();
+      this.terminal.write(RESET);
       this.next = this.drawn = this.acknowledged = told.offset;
       if (told.lost) this.terminal.write(`[${told.lost} bytes before this are not kept]\r\n`);
     }

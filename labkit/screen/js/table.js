@@ -32,6 +32,8 @@ export class Table {
     this.fields = [];
     /** @type {Map<number, HTMLTableRowElement>} */
     this.drawn = new Map();
+    /** @type {HTMLTableCellElement | undefined} the one that Tab goes to */
+    this.current = undefined;
 
     const bar = child(element, "div", "labkit-bar");
     const modes = child(bar, "div", "labkit-modes");
@@ -47,13 +49,12 @@ export class Table {
       child(label, "span", "").textContent = text;
       radio.addEventListener("change", () => this.choose(mode), { signal });
     }
-    modes.addEventListener("keydown", (event) => step(modes, event), { signal });
     this.count = child(bar, "span", "labkit-count");
     const scroll = child(element, "div", "labkit-scroll");
     const table = child(scroll, "table", "");
     table.setAttribute("role", "grid");
     table.setAttribute("aria-label", "mounts, and which namespaces see them");
-    this.head = child(child(table, "thead", ""), "tr", "");
+    this.head = /** @type {HTMLTableRowElement} */ (child(child(table, "thead", ""), "tr", ""));
     this.body = /** @type {HTMLTableSectionElement} */ (child(table, "tbody", ""));
     this.empty = child(element, "p", "labkit-empty");
     this.told = child(element, "p", "labkit-explained");
@@ -67,7 +68,9 @@ export class Table {
   /** @param {string} mode */
   choose(mode) {
     this.mode = mode;
+    const back = this.place();
     this.draw(false);
+    this.restore(back);
   }
 
   /** The kernel has ended: what stands here is the past. */
@@ -78,8 +81,11 @@ export class Table {
   /** @param {import("./link.js").TableTold} told with base 0: the whole table */
   tell(told) {
     const whole = told.base === 0;
-    const columns = JSON.stringify(this.columns) !== JSON.stringify(told.columns);
+    const labels = (/** @type {ColumnTold[]} */ columns) => columns.map((column) => column.label).join(" ");
+    const others = labels(this.columns) !== labels(told.columns);
+    const words = JSON.stringify(this.columns) !== JSON.stringify(told.columns);
     this.columns = told.columns;
+    this.element.classList.remove("labkit-ended");
     if (whole) this.rows.clear();
     for (const number of told.removed) this.rows.delete(number);
     /** @type {Map<number, RowTold>} */
@@ -89,12 +95,16 @@ export class Table {
       if (before) changed.set(row.row, before);
       this.rows.set(row.row, row);
     }
-    if (whole || columns) this.begin();
-    this.draw(!whole && !columns, changed);
+    const back = this.place();
+    if (whole || words) this.name();
+    if (whole || others) this.begin();
+    else if (words) this.entitle();
+    this.draw(!whole, changed);
+    this.restore(back);
   }
 
-  /** Other columns: all rows are drawn anew. */
-  begin() {
+  /** The fields of these columns. */
+  name() {
     this.fields = [
       { field: "mount_point", head: "mount point" },
       ...this.columns.map((namespace) => ({ field: "seen", head: namespace.label, namespace })),
@@ -104,23 +114,77 @@ export class Table {
       { field: "propagation", head: "propagation" },
       { field: "peer_group", head: "peer group" },
     ];
+  }
+
+  /** Other columns: all rows are drawn anew. */
+  begin() {
     this.drawn.clear();
     this.body.replaceChildren();
     this.head.replaceChildren(
-      ...this.fields.map(({ head, namespace }, index) => {
+      ...this.fields.map(({ head, namespace }) => {
         const cell = document.createElement("th");
         cell.scope = "col";
-        cell.tabIndex = index ? -1 : 0;
+        cell.tabIndex = -1;
         if (namespace) {
           const label = child(cell, "span", "labkit-label");
           label.textContent = head;
           label.style.background = namespace.colour;
-          child(cell, "span", "labkit-who").textContent = namespace.terminals.join(", ") || namespace.process;
-          cell.setAttribute("aria-label", `seen in namespace ${head}, ${namespace.terminals.join(", ")}`);
+          child(cell, "span", "labkit-who");
         } else cell.textContent = head;
         return cell;
       }),
     );
+    this.entitle();
+  }
+
+  /** Who is in which namespace, in the heads. */
+  entitle() {
+    this.fields.forEach(({ head, namespace }, index) => {
+      const cell = this.head.cells[index];
+      const who = cell.querySelector(".labkit-who");
+      if (!namespace || !who) return;
+      who.textContent = namespace.terminals.join(", ") || namespace.process;
+      cell.setAttribute("aria-label", `seen in namespace ${head}, ${who.textContent}`);
+    });
+  }
+
+  /** Where in the table Tab goes to, and whether the focus is there. Rows come and go, and so do columns. */
+  place() {
+    const cell = this.current;
+    const line = cell?.parentElement;
+    const field = cell && this.fields[cell.cellIndex];
+    return {
+      focused: cell !== undefined && cell === document.activeElement,
+      row: line && line !== this.head ? Number(line.dataset.row) : undefined,
+      column: field && (field.namespace?.label ?? field.field),
+    };
+  }
+
+  /** @param {ReturnType<Table["place"]>} back */
+  restore({ focused, row, column }) {
+    /** @type {HTMLTableRowElement | undefined} */
+    let line = this.head;
+    if (row !== undefined) {
+      // The same row; where it has gone, the next one, or the last.
+      const left = [...this.drawn.keys()].sort((a, b) => a - b);
+      const number = left.find((each) => each >= row) ?? left.at(-1);
+      if (number !== undefined) line = this.drawn.get(number);
+    }
+    const index = this.fields.findIndex((each) => (each.namespace?.label ?? each.field) === column);
+    const cell = line?.cells[Math.max(0, index)];
+    if (!cell) return;
+    this.aim(cell);
+    if (focused && cell !== document.activeElement) cell.focus({ preventScroll: true });
+  }
+
+  /**
+   * Let Tab go to this cell.
+   * @param {HTMLTableCellElement} cell
+   */
+  aim(cell) {
+    if (this.current) this.current.tabIndex = -1;
+    this.current = cell;
+    cell.tabIndex = 0;
   }
 
   /**
@@ -165,6 +229,7 @@ export class Table {
     for (const field of this.fields) {
       const cell = document.createElement("td");
       cell.tabIndex = -1;
+      cell.dataset.field = field.field;
       fill(cell, field, row);
       element.append(cell);
     }
@@ -207,9 +272,7 @@ export class Table {
 
   /** @param {HTMLTableCellElement} cell */
   focus(cell) {
-    for (const each of this.element.querySelectorAll("th[tabindex='0'], td[tabindex='0']"))
-      /** @type {HTMLElement} */ (each).tabIndex = -1;
-    cell.tabIndex = 0;
+    this.aim(cell);
     cell.focus();
     const field = this.fields[cell.cellIndex];
     const number = /** @type {HTMLElement} */ (cell.parentElement).dataset.row;
@@ -221,7 +284,7 @@ export class Table {
     const cell = /** @type {HTMLElement} */ (event.target).closest("th, td");
     if (!(cell instanceof HTMLTableCellElement)) return;
     const line = /** @type {HTMLTableRowElement} */ (cell.parentElement);
-    const lines = [/** @type {HTMLTableRowElement} */ (this.head), ...this.body.rows];
+    const lines = [this.head, ...this.body.rows];
     const at = lines.indexOf(line);
     const column = cell.cellIndex;
     const to = {
@@ -251,27 +314,14 @@ function fill(cell, field, row) {
   const sees = namespace && row.seen.includes(namespace.label);
   const text = namespace ? (sees ? "✓ yes" : "– no") : row[/** @type {"source"} */ (field.field)];
   if (cell.textContent === text) return false;
-  cell.textContent = text;
+  cell.replaceChildren(...text.split(/(?<=,)/).flatMap((part) => [part, document.createElement("wbr")]));
   if (namespace) cell.className = sees ? "labkit-yes" : "labkit-no";
   else cell.title = text;
   return true;
 }
 
-/**
- * The arrows choose the next or the last radio button, which JupyterLab keeps the browser from doing.
- * @param {HTMLElement} group
- * @param {KeyboardEvent} event
- */
-function step(group, event) {
-  const by = { ArrowLeft: -1, ArrowUp: -1, ArrowRight: 1, ArrowDown: 1 }[event.key];
-  if (!by) return;
-  event.preventDefault();
-  event.stopPropagation();
-  const radios = [...group.querySelectorAll("input")];
-  const next = radios[(radios.findIndex((each) => each.checked) + by + radios.length) % radios.length];
-  next.focus();
-  next.click();
-}
+/** @type {WeakMap<Element, ReturnType<typeof setTimeout>>} when the mark of an element goes */
+const marks = new WeakMap();
 
 /** @param {Element} element */
 function fade(element) {
@@ -285,7 +335,8 @@ function fade(element) {
  */
 function mark(element, name) {
   element.classList.add(name);
-  setTimeout(() => element.classList.remove(name), MARKED);
+  clearTimeout(marks.get(element));
+  marks.set(element, setTimeout(() => element.classList.remove(name), MARKED));
 }
 
 /**
