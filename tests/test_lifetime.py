@@ -324,9 +324,7 @@ def test_a_lab_that_nobody_refers_to_ends():
 def test_close_returns_when_all_has_ended():
     lab = Lab()
     lab.left.run("trap '' HUP INT TERM; for i in $(seq 50); do setsid sleep 1000 & done")
-    wait_until(
-        "all 50 sleep", lambda: [comm(pid) for pid in processes_of(lab)].count("sleep") == 50
-    )
+    wait_until("all 50 sleep", lambda: [comm(pid) for pid in processes_of(lab)].count("sleep") == 50)
     pids = processes_of(lab)
     lab.close()
     assert [pid for pid in pids if os.path.exists(f"/proc/{pid}")] == []
