@@ -26,10 +26,10 @@ bench: .venv/.installed-dev
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 picture: .venv/.installed-dev
-	@$(BIN)/python tools/picture.py
+	@$(BIN)/python -m tools.picture
 
 notebooks: .venv/.installed-dev
-	@$(BIN)/python tools/refresh_notebooks.py $(ARGS)
+	@$(BIN)/python -m tools.refresh_notebooks $(ARGS)
 
 screen:
 	cd labkit/screen/js && npm ci --ignore-scripts && npm run check && npm run build

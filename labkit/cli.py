@@ -33,7 +33,7 @@ def start(directory: Path | None, port: int | None, browser: bool) -> NoReturn:
         sys.exit(f"labkit start: {error}")
     print(f"JupyterLab on {root}; Ctrl-C twice ends it.", flush=True)
     command = server(root, port, browser)
-    os.execv(command[0], command)
+    os.execve(command[0], command, environment())
 
 
 def server(root: Path, port: int | None, browser: bool) -> list[str]:
@@ -45,14 +45,20 @@ def server(root: Path, port: int | None, browser: bool) -> list[str]:
         "--ServerApp.ip=127.0.0.1",
         f"--ServerApp.root_dir={root}",
         "--KernelManager.transport=ipc",  # a TCP port of a kernel is open to every user of the machine
-        "--ServerApp.jpserver_extensions={'labkit.server': True}",  # also without our file in etc/jupyter
-        "--LabApp.news_url=None",  # asks nothing of the network
-        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
         "--Application.log_level=WARN",  # the address is printed at every level, and stands alone at this one
         *([f"--ServerApp.port={port}", "--ServerApp.port_retries=0"] if port is not None else []),
         *([] if browser else ["--no-browser"]),
         *(["--allow-root"] if os.geteuid() == 0 else []),
     ]
+
+
+def environment() -> dict[str, str]:
+    """Return this process's environment with labkit/jupyter, what we set in JupyterLab, before the user's own settings.
+
+    That is: keys' echoes are sent at once, and nobody is asked whether JupyterLab's news may be fetched.
+    """
+    paths = [str(PACKAGE / "jupyter"), os.environ.get("JUPYTER_CONFIG_PATH", "")]
+    return {**os.environ, "JUPYTER_CONFIG_PATH": os.pathsep.join(filter(None, paths))}
 
 
 def workspace(directory: Path | None) -> Path:

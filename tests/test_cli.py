@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -34,6 +35,16 @@ def test_the_server_runs_as_root_only_for_root(monkeypatch, tmp_path, uid, allow
     """JupyterLab refuses to run as root unless told."""
     monkeypatch.setattr(os, "geteuid", lambda: uid)
     assert ("--allow-root" in cli.server(tmp_path, port=None, browser=True)) is allowed
+
+
+@pytest.mark.parametrize("already", [None, "/etc/ours:/etc/more"])
+def test_our_settings_come_before_what_the_user_names(monkeypatch, already):
+    monkeypatch.delenv("JUPYTER_CONFIG_PATH", raising=False)
+    if already:
+        monkeypatch.setenv("JUPYTER_CONFIG_PATH", already)
+    paths = cli.environment()["JUPYTER_CONFIG_PATH"].split(":")
+    assert paths == [str(cli.PACKAGE / "jupyter"), *(already.split(":") if already else [])]
+    assert all(Path(path).is_dir() for path in paths[:1])
 
 
 def test_a_clone_works_on_its_own_lessons():

@@ -3,45 +3,28 @@
 Needs Chromium (CHROMIUM names another one than /usr/bin/chromium); nothing is fetched.
 """
 
-import os
-import re
 import shutil
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
+
+from .browsing import chromium, jupyterlab
 
 ROOT = Path(__file__).resolve().parent.parent
 PICTURE = ROOT / "docs" / "screen.png"
 LESSON = "01-mount-namespaces.ipynb"
 LAST = "%%right\nreadlink"  # the cell up to which the lesson is run
-OFFLINE = "--disable-background-networking --disable-component-update --disable-quic --disable-sync --no-first-run"
 
 
 def main() -> None:
     """Write docs/screen.png, at twice its size on the page."""
     with tempfile.TemporaryDirectory() as directory:
         shutil.copy(ROOT / "notebooks" / LESSON, directory)
-        places = {f"JUPYTER_{each}_DIR": f"{directory}/.{each}" for each in ("CONFIG", "DATA", "RUNTIME")}
-        command = [sys.executable, "-m", "labkit.cli", "start", directory, "--no-browser"]
-        with subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ | places
-        ) as server:
-            assert server.stdout
-            try:
-                address = next(found[0] for line in server.stdout if (found := re.search(r"http://127\S+", line)))
-                with sync_playwright() as playwright:
-                    program = os.environ.get("CHROMIUM", "/usr/bin/chromium")
-                    options = [*OFFLINE.split(), *(["--no-sandbox"] if os.geteuid() == 0 else [])]
-                    browser = playwright.chromium.launch(executable_path=program, args=options)
-                    page = browser.new_page(viewport={"width": 1100, "height": 1200}, device_scale_factor=2)
-                    page.goto(address.replace("/lab?", f"/lab/tree/{LESSON}?"))
-                    shoot(page)
-                    browser.close()
-            finally:
-                server.terminate()
+        with jupyterlab(Path(directory)) as (address, token), chromium() as browser:
+            page = browser.new_page(viewport={"width": 1100, "height": 1200}, device_scale_factor=2)
+            page.goto(f"{address}/lab/tree/{LESSON}?token={token}")
+            shoot(page)
 
 
 def shoot(page: Page) -> None:

@@ -2,9 +2,6 @@
 
 import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import nbformat
 import pytest
@@ -12,47 +9,26 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 playwright_api = pytest.importorskip("playwright.sync_api", reason="playwright is missing: NO browser test was run")
 
-CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
-OPTIONS = (
-    "--disable-background-networking --disable-component-update --disable-gpu --disable-quic --no-first-run".split()
-)
+from tools.browsing import CHROMIUM, chromium, jupyterlab  # noqa: E402
+
 LAB = "%load_ext labkit\nfrom labkit import Lab\nlab = Lab()\nlab"
 PATIENCE = int(os.environ.get("PATIENCE", 30_000))  # milliseconds: for a machine that is far too busy
 
 
 @pytest.fixture(scope="session")
 def browser():
-    """Chromium, the system's own: none is fetched."""
-    if not Path(CHROMIUM).exists():
+    if not CHROMIUM.exists():
         pytest.skip(f"there is no {CHROMIUM}: NO browser test was run (apt install chromium, or set CHROMIUM)")
-    with playwright_api.sync_playwright() as playwright:
-        options = [*OPTIONS, *(["--no-sandbox"] if os.geteuid() == 0 else [])]
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="session")
 def jupyter(tmp_path_factory):
     """The directory that JupyterLab serves, its address and its token."""
     directory = tmp_path_factory.mktemp("notebooks")
-    places = {
-        f"JUPYTER_{each}_DIR": str(tmp_path_factory.mktemp(each.lower())) for each in ("CONFIG", "DATA", "RUNTIME")
-    }
-    command = [sys.executable, "-m", "labkit.cli", "start", str(directory), "--no-browser"]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ | places
-    ) as server:
-        said = []
-        for line in server.stdout:
-            said.append(line)
-            if found := re.search(r"(http://127[^/]+)/lab\?token=(\w+)", line):
-                break
-        else:
-            pytest.fail("JupyterLab did not start: " + "".join(said))
-        yield directory, found[1], found[2]
-        server.terminate()
-        server.communicate(timeout=60)
+    with jupyterlab(directory) as (address, token):
+        yield directory, address, token
 
 
 @pytest.fixture
