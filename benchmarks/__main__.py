@@ -16,6 +16,7 @@ from .measure import Row, Scale, table
 from .memory import memory
 from .mounting import mounts
 from .running import run
+from .screen import screen
 from .starting import reset, start
 
 BENCHMARKS: dict[str, Callable[[Scale], list[Row]]] = {
@@ -25,6 +26,7 @@ BENCHMARKS: dict[str, Callable[[Scale], list[Row]]] = {
     "reset": reset,
     "memory": memory,
     "clone": clone,
+    "screen": screen,
 }
 
 
