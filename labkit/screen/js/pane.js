@@ -6,7 +6,7 @@ import { currentTheme } from "./theme.js";
 
 /** @typedef {import("./link.js").TerminalTold} TerminalTold */
 
-const ACKNOWLEDGE = 65536; // bytes drawn between two acknowledgements
+const ACKNOWLEDGE = 65536; // bytes drawn between two acknowledgements: each costs the kernel as much as a key
 
 // CAN and ESC c, behind all that waits to be drawn. reset() would go before it, and leave a half sequence open.
 const RESET = Uint8Array.of(0x18, 0x1b, 0x63);
@@ -25,7 +25,6 @@ export class Pane {
     this.next = 0; // offset of the byte that comes next
     this.drawn = 0;
     this.acknowledged = 0;
-    this.writing = 0;
     this.lost = true; // until the first replay
     this.replaying = 0;
 
@@ -207,15 +206,13 @@ export class Pane {
     bytes = bytes.slice(this.next - told.offset);
     const end = this.next + bytes.length;
     this.next = end;
-    this.writing += 1;
     if (told.replay) this.replaying += 1;
     const stream = this.stream;
     this.terminal.write(bytes, () => {
-      this.writing -= 1;
       if (told.replay) this.replaying -= 1;
       if (stream !== this.stream) return;
       this.drawn = Math.max(this.drawn, end);
-      if (this.drawn - this.acknowledged >= ACKNOWLEDGE || this.writing === 0) {
+      if (this.drawn - this.acknowledged >= ACKNOWLEDGE) {
         this.acknowledged = this.drawn;
         this.link.send({ type: "ack", terminal: this.name, stream, offset: this.drawn });
       }
