@@ -77,6 +77,7 @@ class Stream:
         self._echoes = False  # has a line been typed, which is shown before the output?
         self._prompt = bytearray()  # as it comes
         self._prompted = b""  # the whole of the last one
+        self._marks = False  # was it of a shell that marks its commands, too?
         self._into = "output"  # where text goes: to the prompt, to the output (with what is echoed), or nowhere
         self._drawn: dict[tuple[str, bool], str] = {}  # the moment of the last mark of each kind
         self.half_typed = False  # does a part of a command stand at the prompt, typed by hand?
@@ -295,6 +296,7 @@ class Stream:
                 self._into = "prompt"
             case "B":
                 self._prompted = bytes(self._prompt)
+                self._marks = bool(mark.moment)
                 self._into = "output"
                 self.half_typed = False
                 self._line.clear()
@@ -320,7 +322,7 @@ class Stream:
             if not self._marked:  # sh does not say where the output begins
                 line, _, output = output.partition(b"\n")
             dropped = self._dropped + max(0, len(output) - NOTED)
-            if self._prompted:
+            if self._prompted and (self._marked or not self._marks):  # not a line that was given up by Ctrl-C
                 self._noted.append(ByHand(self._prompted, line, output[-NOTED:], dropped, self.status, self.size))
             self._forget()  # the next line may be typed already
         self._hand = True

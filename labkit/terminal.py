@@ -169,7 +169,7 @@ class Terminal:
         """Type keys, and wait for nothing: "\\n" is Enter, "\\x03" Ctrl-C, "\\x04" Ctrl-D, "\\x1b" Escape."""
         if not self.alive:
             raise self._ended()
-        if not self._stream.type(keys.encode("utf-8", "surrogateescape"), self.timeout):
+        if not self._stream.type(keys.encode("utf-8", "surrogateescape"), self.timeout, by_hand=True):
             raise LabError(f"terminal {self.name} takes no more keys: what runs in it reads none. Try .interrupt().")
 
     def interrupt(self) -> None:

@@ -156,6 +156,9 @@ class Watch:
                 runs = any(state is State.RUNNING for _, _, state in self._states)
                 wait = (PERIOD if before == self._states else FIRST_LOOK) if runs else math.inf
                 look.rest = REST * (time.monotonic() - begun)
+            if not self._ending:  # the lab has ended, and nobody said so
+                self.sight = Sight()
+                self._tell()
         finally:
             look.close()
             for terminal in tuple(self._terminals.values()):

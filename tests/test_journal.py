@@ -51,6 +51,34 @@ def test_a_line_is_noted_as_it_was_at_the_end(lab):
     assert noted[-1].status == 1
 
 
+def test_what_a_cell_sends_is_noted_too(lab):
+    lab.left.run("true")
+    lab.left.send("echo sent\n")
+    wait_until("it is noted", lambda: len(lab.transcript().commands) == 2)
+    assert str(lab.transcript(last=1)) == "left A | root@server:~# echo sent\n       | sent"
+
+
+def test_a_line_that_was_given_up_is_no_command_and_a_completed_one_is_whole(lab):
+    lab.left.run("mkdir /tmp/directory")
+    prompts = lab.left._stream.prompts
+    lab.left.press(b"echo given up")
+    wait_until("it is echoed", lambda: lab.left._stream._recent.endswith(b"given up"))
+    lab.left.press(b"\x03")
+    wait_until("there is another prompt", lambda: lab.left._stream.prompts == prompts + 1)
+    by_hand(lab.left, b"cd /tmp/dire\t\r", 2)
+    assert commands(lab)[1:] == [("left", "A", "cd /tmp/directory/")]
+    assert lab.left.run("pwd").output == "/tmp/directory"
+
+
+def test_commands_of_a_shell_in_the_shell_are_noted(lab):
+    lab.left.run("true")
+    by_hand(lab.left, b"sh\r", 2)
+    by_hand(lab.left, b"echo $((6*7)) inside\r", 3)
+    by_hand(lab.left, b"exit\r", 4)
+    assert [command for *_, command in commands(lab)] == ["true", "sh", "echo $((6*7)) inside", "exit"]
+    assert "42 inside" in str(lab.transcript())
+
+
 def test_a_half_typed_line_is_put_aside_for_a_cell_and_comes_back(lab):
     left = lab.left
     left.run("true")

@@ -65,6 +65,17 @@ def test_what_nobody_typed_just_now_is_seen_too(lab, watch):
     wait_until("it is another one", lambda: "/mnt" in seen(watch) and first not in watch.sight.rows)
 
 
+def test_a_remount_changes_the_options_of_its_row(lab, watch):
+    lab.left.run("mount -t tmpfs tmpfs /mnt")
+    rows = lambda: {n: row for n, row in watch.sight.rows.items() if row.key.mount_point == "/mnt"}  # noqa: E731
+    wait_until("it is seen", rows)
+    ((number, before),) = rows().items()
+    assert before.options.split(",")[0] == "rw"
+    lab.left.run("(sleep 0.4; mount -o remount,bind,ro,nosuid /mnt) &")  # while nobody types: the kernel tells
+    wait_until("the row is another, and keeps its number", lambda: "ro" in rows()[number].options.split(","))
+    assert rows()[number].propagation == before.propagation
+
+
 def test_at_rest_it_sleeps(watch):
     wait_until("it has come to rest", lambda: all(place.process == "bash" for place in watch.sight.places.values()))
     (thread,) = (each for each in threading.enumerate() if each.name == "labkit-watch")

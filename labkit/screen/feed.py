@@ -121,7 +121,7 @@ class Feed:
                         listened[stream] = lambda stream=stream: self._printed(stream)  # type: ignore[misc]
                         stream.listeners.add(listened[stream])
                 self._give_up_the_silent()
-                self._tell_terminals(bool(new))
+                self._tell_terminals(new)
                 busy = self._tell_output(new)
                 self._tell_table(new)
                 if busy:
@@ -190,16 +190,18 @@ class Feed:
         content = {"type": "output", "view": view, "terminal": name, "stream": stream.serial, "offset": offset}
         self._send({**content, "replay": replay, "lost": offset if replay else 0}, [data])
 
-    def _tell_terminals(self, again: bool) -> None:
+    def _tell_terminals(self, new: list[str]) -> None:
         sight = self._watch.sight
+        with self._changed:
+            speaker = next(reversed([*self._views, *new]), "")  # an older one may be gone without a farewell
         all_ended = not any(terminal.alive for terminal in tuple(self._terminals.values()))
         told = {
             "type": "terminals",
             "terminals": [_terminal(terminal, sight) for terminal in tuple(self._terminals.values())],
             "lab": "The lab has ended: lab.reset() brings it back, in a cell." if all_ended else "",
-            "speaker": next(iter(self._views), ""),
+            "speaker": speaker,
         }
-        if again or told != self._told:
+        if new or told != self._told:
             self._told = told
             self._send(told, [])
 

@@ -25,6 +25,8 @@ class Screen(anywidget.AnyWidget):
 
     def __init__(self, terminals: Mapping[str, Terminal], watch: Watch, shows: str, still: tuple[str, str]) -> None:
         super().__init__(shows=shows)
+        # A cell that computes lets the terminals' threads go on after 1 ms, not 5: each key needs several of them.
+        sys.setswitchinterval(min(sys.getswitchinterval(), 0.001))
         self._still = still
         self._feed = Feed(terminals, watch, self.send)
         # ipykernel 7.4.0 sends a page's message to the thread that published last, which may be a cell's: then the keys

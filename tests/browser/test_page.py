@@ -1,4 +1,7 @@
-"""What the page keeps to itself: keys in the table, a program's links, and its farewell."""
+"""What the page keeps to itself, copies, pastes and reads out; and a kernel that is silent."""
+
+import os
+import signal
 
 
 def test_keys_in_the_table_are_not_the_notebooks(book):
@@ -53,3 +56,60 @@ def test_a_page_loaded_again_answers_what_a_program_asks(book):
     left.wait_for("root@server:~#")
     left.type("printf '\\e[c'; IFS= read -rs -d c -t 5 a; printf 'got %q.\\n' \"$a\"\n")
     left.wait_for("\ngot $'\\E[?1;2'.\n")
+
+
+def test_copy_and_paste(book):
+    opened = book(first="%load_ext labkit\nfrom labkit import Lab\nlab = Lab()\nlab")
+    opened.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    left, right = opened.pane("left"), opened.pane("right")
+    left.type("clear; echo word-$((6*7))\n")
+    left.wait_for("word-42\nroot")
+    box = left.here.locator(".xterm-rows > div").first.bounding_box()
+    opened.page.mouse.dblclick(box["x"] + 12, box["y"] + 6)
+    opened.page.keyboard.press("Control+c")
+    assert opened.page.evaluate("navigator.clipboard.readText()") == "word-42"
+    right.type("echo pasted:")
+    opened.page.keyboard.press("Control+v")
+    opened.page.keyboard.press("Enter")
+    right.wait_for("\npasted:word-42\n")
+    opened.page.evaluate("navigator.clipboard.writeText('echo two\\necho lines\\n')")
+    right.type("clear\n")
+    opened.page.keyboard.press("Control+v")
+    right.wait_for("echo lines")
+    assert "\ntwo" not in right.text()  # bracketed paste: nothing runs until Enter
+    opened.page.keyboard.press("Enter")
+    right.wait_for("\ntwo\nlines\n")
+    left.type("sleep 1000\n")
+    left.wait_for_badge("process", "sleep")
+    opened.page.keyboard.press("Control+c")  # nothing is selected
+    left.wait_for_badge("process", "bash")
+
+
+def test_a_screen_reader_is_served_on_request(book):
+    opened = book()
+    left = opened.pane("left")
+    assert left.here.locator(".xterm-accessibility").count() == 0
+    button = opened.page.get_by_role("button", name="screen reader")
+    button.click()
+    assert button.get_attribute("aria-pressed") == "true"
+    left.type("echo spoken-$((6*7))\n")
+    left.here.locator(".xterm-accessibility >> text=spoken-42").first.wait_for(state="attached")
+
+
+def test_a_kernel_that_does_not_answer_is_not_called_dead(book):
+    opened = book("import os\nprint('kernel', os.getpid(), 'ends')")
+    opened.run(1)
+    (pid,) = opened.wait("/kernel (\\d+) ends/.exec(document.querySelector('.jp-Notebook').innerText)?.slice(1)")
+    opened.page.locator(".jp-Notebook .jp-Cell .jp-InputPrompt").first.click()
+    notices = "[...document.querySelectorAll('.labkit-notice')]"
+    os.kill(int(pid), signal.SIGSTOP)
+    try:
+        opened.page.locator(".labkit-panes").click(button="right", position={"x": 3, "y": 2})
+        opened.page.click("text=Create New View for Cell Output")
+        opened.wait(
+            "[...document.querySelectorAll('.labkit-notice')].some(e => e.textContent.includes('does not answer'))"
+        )
+    finally:
+        os.kill(int(pid), signal.SIGCONT)
+    opened.wait(f"{notices}.every(notice => notice.textContent === '')")
+    assert opened.page.locator(".labkit-pane").count() == 4

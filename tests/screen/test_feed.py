@@ -1,5 +1,8 @@
 """What a page is told: all of it at first, then the differences, and no more than it can draw."""
 
+import gc
+from pathlib import Path
+
 import pytest
 
 from labkit import Lab
@@ -21,7 +24,7 @@ class Page:
         wait_until("the table is there", lambda: any(content["rows"] for content, _ in self.of("table")))
 
     def say(self, type, **content):
-        self.feed.receive({"type": type, "view": "v", **content})
+        self.feed.receive({"type": type, "view": "v"} | content)
 
     def of(self, type):
         return [each for each in tuple(self.messages) if each[0]["type"] == type]
@@ -82,7 +85,7 @@ def test_a_page_that_draws_nothing_halts_the_terminal_until_it_does(lab, page):
 
 def test_a_silent_page_is_given_up_and_told_all_again_when_it_speaks(lab, page):
     lab.left.send("seq 1000000; echo e''nd\n")
-    wait_until("the terminal goes on without it", lambda: "end" in lab.left._stream.text()[-20:])
+    wait_until("the terminal goes on without it", lambda: b"\r\nend\r\n" in lab.left._stream._recent[-2000:])
     page.say("ack", terminal="left", stream=lab.left._stream.serial, offset=1)
     wait_until("all is told again", lambda: [c for c, _ in page.of("output") if c["replay"] and c["lost"]])
 
@@ -104,6 +107,29 @@ def test_what_is_no_message_does_nothing(lab, page, content):
     page.feed.receive(content)
     assert lab.left._stream.size == before
     assert lab.left.run("echo well").output == "well"
+
+
+def test_the_newest_view_answers_what_a_program_asks(lab, page):
+    """An older one may have crashed; when the newest says farewell, the older one answers again."""
+    speaker = lambda: page.of("terminals")[-1][0]["speaker"]  # noqa: E731
+    wait_until("the first one speaks", lambda: speaker() == "v")
+    page.say("hello", view="w")
+    wait_until("the second one speaks", lambda: speaker() == "w")
+    page.say("bye", view="w")
+    wait_until("the first one speaks again", lambda: speaker() == "v")
+
+
+def test_a_screen_keeps_no_lab_alive():
+    lab = Lab()
+    screen = lab.show()
+    watch, pid = lab._watch, lab._sandbox.pid
+    watch.begin()
+    wait_until("it is watched", lambda: watch.sight.rows)
+    del lab
+    gc.collect()
+    wait_until("the lab has ended", lambda: not Path(f"/proc/{pid}").exists())
+    wait_until("nothing is seen any more", lambda: not watch.sight.rows)
+    assert screen is None or not screen._feed._running
 
 
 def test_the_last_view_ends_it(lab, page):

@@ -13,7 +13,8 @@
  *   table: (told: TableTold) => void, say: (text: string) => void, ended: (text: string) => void}} Receivers
  */
 
-const PATIENCE = 5000; // milliseconds until a kernel that does not answer is called ended
+const PATIENCE = 5000; // milliseconds until it is said that the kernel does not answer
+const SILENT = "The notebook's kernel does not answer. If it has ended, so has the lab: run the cell with Lab() again.";
 const DEAD = "The notebook's kernel has ended, and the lab with it. Run the cell with Lab() again to start a new one.";
 
 export class Link {
@@ -32,9 +33,6 @@ export class Link {
     this.version = -1;
     this.waiting = 0;
     const receive = (/** @type {any} */ content, /** @type {DataView[]} */ buffers) => this.receive(content, buffers);
-    const alive = () => {
-      if (model.comm_live === false || model.comm?.kernel?.isDisposed) this.end();
-    };
     const ended = () => this.end();
     model.on("msg:custom", receive);
     model.on("comm_live_update", ended);
@@ -43,14 +41,13 @@ export class Link {
       model.off("comm_live_update", ended);
       clearTimeout(this.waiting);
     });
-    alive();
   }
 
   /** I am new here, or have lost something: send me all. */
   hello() {
     this.version = -1;
     clearTimeout(this.waiting);
-    this.waiting = window.setTimeout(() => this.end(), PATIENCE);
+    this.waiting = window.setTimeout(() => this.receivers.ended(SILENT), PATIENCE);
     this.send({ type: "hello" });
   }
 
