@@ -18,9 +18,11 @@ from .terminal import Surroundings, Terminal, identity, without_kit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
     from .picture import Picture
+    from .prediction import Prediction
     from .screen.screen import Screen
     from .tables import DataFrame
     from .watch import Watch
@@ -159,6 +161,11 @@ class Lab:
 
         return tables.visible(path, self._views(True))
 
+    def who_sees(self, path: str) -> frozenset[str]:
+        """The names of the terminals in whose namespace's table there is a mount at `path` (absolute)."""
+        table = self.visible(path)
+        return frozenset(table.index[table["visible"]])
+
     def namespaces(self) -> DataFrame:
         """One row a mount namespace of the lab: the terminals and the processes in it (with the pids of the lab), its
         inode.
@@ -193,6 +200,14 @@ class Lab:
         command with the label of its namespace. `last`: only so many commands.
         """
         return self._journal.session(self._terminals, last)
+
+    def predict(self, question: str, choices: Mapping[str, object] | Sequence[str]) -> Prediction:
+        """Ask before a step; after it, `decide` on what came back with what is observed then. `choices`: texts, each
+        with what will be observed if it is right. As a cell's last line the answer is a click.
+        """
+        from .prediction import Prediction
+
+        return Prediction(question, choices)
 
     def picture(self) -> Picture:
         """The namespaces as boxes with their mount trees, what they share and what one alone sees: an SVG."""

@@ -33,6 +33,7 @@ class Picture:
     def __init__(self, views: comparison.Views, titles: Mapping[str, str]) -> None:
         self._titles = titles
         groups: dict[int, int] = {}  # the kernel's numbers, in order of appearance
+        self.groups: dict[int, tuple[list[str], list[str]]] = {}  # members and slaves: namespace and mount point
         seen = {
             id(mount): tuple(by_label) for by_label in comparison.copies(views).values() for mount in by_label.values()
         }
@@ -48,6 +49,12 @@ class Picture:
                 )
                 for depth, mount in _tree(table)
             ]
+        for label, (_, table) in views.items():
+            for _, mount in _tree(table):
+                for role, group in enumerate((mount.peer_group, mount.master)):
+                    if group is not None:
+                        both = self.groups.setdefault(groups[group], ([], []))
+                        both[role].append(f"{label}:{comparison.printable(mount.mount_point)}")
 
     def __str__(self) -> str:
         parts = []
@@ -56,9 +63,18 @@ class Picture:
             for line in lines:
                 notes = [line.fstype, *filter(None, (line.group, line.only))]
                 parts.append(f"  {'  ' * line.depth}{line.name}  ({', '.join(notes)})")
-        return "\n".join(parts) or "no namespace"
+        return "\n".join([*parts, *self._legend]) or "no namespace"
 
     __repr__ = __str__
+
+    @property
+    def _legend(self) -> list[str]:
+        """Who is in each peer group and who follows it, resolved to namespace and path."""
+        return [
+            f"peer group {number}: {', '.join(members) or 'nobody here'}"
+            + (f"; its slaves: {', '.join(slaves)}" if slaves else "")
+            for number, (members, slaves) in sorted(self.groups.items())
+        ]
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
         return {"image/svg+xml": self.svg, "text/plain": str(self)}
@@ -67,8 +83,14 @@ class Picture:
     def svg(self) -> str:
         rows = max((len(lines) for lines in self.boxes.values()), default=0)
         width = MARGIN + len(self.boxes) * (WIDTH + MARGIN)
-        height = 2 * MARGIN + HEAD + rows * STEP
+        bottom = 2 * MARGIN + HEAD + rows * STEP
+        height = bottom + len(self._legend) * STEP
         drawn = "".join(self._box(number, label) for number, label in enumerate(self.boxes))
+        drawn += "".join(
+            f"<text x='{MARGIN}' y='{bottom + number * STEP + 8}' {FONT} fill='{DIM}'>"
+            f"<title>{escape(text)}</title>{escape(_shortened(text, (width - 2 * MARGIN) // 8))}</text>"
+            for number, text in enumerate(self._legend)
+        )
         return (
             f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {width} {height}' width='{width}' role='img' "
             f"style='max-width:100%;height:auto'><title>The mount namespaces of the lab</title>"

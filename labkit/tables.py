@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import pandas
 from pandas import DataFrame as DataFrame
 
 from . import comparison
+from .calls import Call
 from .comparison import Views, order
 from .linux.mountinfo import Mount
 
@@ -78,6 +79,22 @@ def visible(path: str, views: Views) -> DataFrame:
             }
         )
     return DataFrame(rows, index=pandas.Index(views, name="terminal"))
+
+
+def syscalls(calls: Sequence[Call]) -> DataFrame:
+    """One row a system call, in the order in which they began; with the process where there are several."""
+    rows = [
+        {
+            "process": call.pid,
+            "call": call.name,
+            "arguments": ", ".join(call.arguments),
+            "result": call.result,
+            "in words": call.words,
+        }
+        for call in calls
+    ]
+    table = _frame(rows, ("process", "call", "arguments", "result", "in words"))
+    return table if len({call.pid for call in calls}) > 1 else table.drop(columns="process")
 
 
 def _reached(path: str, table: list[Mount]) -> Mount | None:

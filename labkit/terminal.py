@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
+from . import calls
 from .errors import CommandTimeout, Interrupted, LabError, TerminalEnded, Unfinished
 from .foreground import GLANCE, Foreground
 from .journal import Journal
@@ -32,6 +33,7 @@ UNTYPEABLE = (
 LONGEST = 4095  # bytes of a line that a terminal takes in canonical mode: termios(3)
 QUOTE = b"\x16"  # Ctrl-V: the next key is text, for bash's line editor as for the terminal itself
 CTRL_C = b"\x03"
+TRACE = "/tmp/strace.txt"
 SIGNALS = frozenset(b"\x03\x1a\x1c")  # Ctrl-C, Ctrl-Z, Ctrl-\: these never wait
 PUT_ASIDE, BRING_BACK = b"\x05 \x15", b"\x19\x7f"  # readline: a space to the end, kill the line; yank it, no space
 Answer = TypeVar("Answer")
@@ -141,6 +143,23 @@ class Terminal:
             error.transcript = Transcript.joined([*done, error.transcript])
             raise
         return Transcript.joined(done)
+
+    def syscalls(self, command: str, timeout: float | None = None) -> DataFrame:
+        """Run one program under strace(1), here; the calls that it and its children made about namespaces, mounts,
+        roots and processes: name, arguments, result (or the error's name), and in words.
+
+        Errors: ValueError for a pipe or a list of commands; LabError where strace is missing or is refused.
+        """
+        from . import tables
+
+        traced = calls.command(command, TRACE)
+        with self._cell():
+            said = self.run(traced, timeout)
+            written = self.run(f"cat {TRACE} && rm {TRACE}")
+        if written.status:
+            why = said.output or "nothing"
+            raise LabError(f"{command!r} could not be traced; the shell said: {why}\nDoes this machine have strace?")
+        return tables.syscalls(calls.parse(written.output))
 
     def each(self, commands: str, timeout: float | None = None) -> Iterator[Transcript]:
         """Type the lines one by one, as `run` does; the transcript of each command as it ends."""

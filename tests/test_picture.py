@@ -43,7 +43,17 @@ def test_peers_are_numbered_in_order_of_appearance():
     picture = Picture({"A": ("A", shared), "B": ("B", shared)}, {"A": "left"})
     groups = ["peer group 1", "peer group 2, slave of 1", "unbindable"]
     assert [line.group for line in picture.boxes["B"]] == groups
-    assert [text for text in texts(picture) if "group" in text or text == "unbindable"] == 2 * groups
+    legend = ["peer group 1: A:/, B:/; its slaves: A:/a, B:/a", "peer group 2: A:/a, B:/a"]
+    assert [text for text in texts(picture) if "group" in text or text == "unbindable"] == [
+        *2 * groups,
+        *(2 * line for line in legend),  # with its title
+    ]
+    assert str(picture).endswith("\n".join(legend))
+
+
+def test_a_master_that_no_box_shows_is_named_so():
+    picture = Picture({"A": ("A", [mount(1, 0, "/", "master:5")])}, {})
+    assert str(picture).endswith("peer group 1: nobody here; its slaves: A:/")
 
 
 def test_overmounts_orphans_and_thirty_mounts_are_all_drawn():

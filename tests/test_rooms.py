@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "labkit"
 # A room is a module or a subpackage of labkit. Within a subpackage modules may import each other.
 FLOORS = {
     "linux": 0,
+    "calls": 1,
     "comparison": 1,
     "emulator": 1,
     "labels": 1,
@@ -26,6 +27,7 @@ FLOORS = {
     "foreground": 3,
     "journal": 3,
     "picture": 3,
+    "prediction": 4,
     "terminal": 4,
     "watch": 5,
     "screen": 6,
@@ -41,6 +43,7 @@ FLOORS = {
 OUTSIDERS = {
     "IPython": {"magics"},
     "anywidget": {"screen"},
+    "ipywidgets": {"prediction"},
     "jupyter_server": {"server"},
     "pandas": {"tables"},
     "pyte": {"emulator"},
