@@ -13,12 +13,13 @@ WARM = 1  # rounds that are not counted: page cache, .pyc files, the first bash
 
 @dataclass(frozen=True)
 class Scale:
-    """How much of everything: `runs` of a row, `mounts` in a table, times that findmnt reads it, `labs` at once."""
+    """How much of everything: `runs` of a row, `mounts` in a table, times that findmnt reads it, `labs` at once, …"""
 
     runs: int = 60
     mounts: tuple[int, ...] = (10_000, 50_000)
     findmnt_seconds: float = 20.0  # of findmnt, after which it is not asked again: 50,000 mounts take it 43 s
     labs: int = 50
+    megabytes: int = 20  # that a terminal prints
 
     @classmethod
     def quick(cls) -> Scale:

@@ -23,7 +23,7 @@ PLAIN = "--ServerApp.jpserver_extensions={'labkit.server': False}"
 EXPOSED = "--LabApp.expose_app_in_browser=True"
 PATIENCE = 120_000  # milliseconds
 COMMANDS = count(1)
-FLOOD = r"head -c 20000000 /dev/zero | tr '\0' x | fold -w 79"
+FLOOD = r"head -c {}000000 /dev/zero | tr '\0' x | fold -w 79"
 
 # From the key to the frame in which `expected` stands in the terminal. Ours is drawn into the document,
 # JupyterLab's on a canvas.
@@ -70,7 +70,9 @@ def screen(scale: Scale) -> list[Row]:
             idle = rounds(runs, *(keys(page) for page in (ours, theirs)))
             numbers = count()
             (mounted,) = rounds(runs, lambda: mount_to_row(ours, next(numbers)))
-            flood = rounds(3, *(partial(run, page, FLOOD) for page in (ours, theirs)))
+            flood = rounds(
+                min(3, runs), *(partial(run, page, FLOOD.format(scale.megabytes)) for page in (ours, theirs))
+            )
             ours.locator(".jp-Cell").nth(1).locator(".jp-InputPrompt").click()
             ours.keyboard.press("Control+Enter")
             ours.wait_for_selector("text=/Python 3.*Busy/")
@@ -80,7 +82,7 @@ def screen(scale: Scale) -> list[Row]:
         Row.of("key → echo, kernel idle", idle[0], peer, idle[1], "≤", 2),
         Row.of("key → echo, kernel busy", busy[0], peer, busy[1], "≤", 2),
         Row.of("key → echo, without our server extension", slow[0], peer, slow[1], "≤", 0),
-        Row.of("20 MB of output, drawn", flood[0], peer, flood[1], "≤", 0),
+        Row.of(f"{scale.megabytes} MB of output, drawn", flood[0], peer, flood[1], "≤", 0),
         Row.of("mount(8) begins → row on screen", mounted, "key → echo", idle[0], "", 0.05),
     ]
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import re
+import shutil
+from argparse import Namespace
+
 from IPython.core.error import UsageError
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic import Magics, cell_magic, magics_class
@@ -14,7 +19,15 @@ from .lab import Lab
 from .terminal import Terminal
 from .transcript import Transcript
 
+PROGRAMS = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
 TIMEOUT = argument("--timeout", type=float, metavar="SECONDS", help="that each command may take")
+NEEDS = argument(
+    "--needs",
+    action="append",
+    default=[],
+    metavar="WHAT",
+    help="a program, or linux-5.11: without it the cell is skipped",
+)
 
 
 @magics_class
@@ -23,21 +36,24 @@ class LabMagics(Magics):
 
     @magic_arguments()
     @TIMEOUT
+    @NEEDS
     @cell_magic
     def left(self, line: str, cell: str) -> None:
         """Type the cell's lines into terminal left."""
-        _type(self._lab().left, cell, parse_argstring(self.left, line).timeout)
+        _type(self._lab().left, cell, parse_argstring(self.left, line))
 
     @magic_arguments()
     @TIMEOUT
+    @NEEDS
     @cell_magic
     def right(self, line: str, cell: str) -> None:
         """Type the cell's lines into terminal right."""
-        _type(self._lab().right, cell, parse_argstring(self.right, line).timeout)
+        _type(self._lab().right, cell, parse_argstring(self.right, line))
 
     @magic_arguments()
     @argument("name", help="of the terminal")
     @TIMEOUT
+    @NEEDS
     @cell_magic
     def terminal(self, line: str, cell: str) -> None:
         """Type the cell's lines into the terminal of that name."""
@@ -46,7 +62,7 @@ class LabMagics(Magics):
             terminal = self._lab()[arguments.name]
         except KeyError as error:
             raise UsageError(error.args[0]) from None
-        _type(terminal, cell, arguments.timeout)
+        _type(terminal, cell, arguments)
 
     def _lab(self) -> Lab:
         lab = self.shell.user_ns.get("lab") if self.shell else None
@@ -55,16 +71,31 @@ class LabMagics(Magics):
         return lab
 
 
-def _type(terminal: Terminal, cell: str, timeout: float | None) -> None:
+def _type(terminal: Terminal, cell: str, options: Namespace) -> None:
+    if missing := [need for need in options.needs if not _has(need)]:
+        print(f"Skipped, since this machine does not have: {', '.join(missing)}.")
+        return
     shown: list[Transcript] = []
     try:
-        shown.extend(terminal.each(cell, timeout))
+        shown.extend(terminal.each(cell, options.timeout))
     except (CommandTimeout, Interrupted) as error:
         shown.append(error.transcript)
         raise
     finally:
         if shown:
             display(Transcript.joined(shown))
+
+
+def _has(need: str) -> bool:
+    """A program where the lab's shells look for it, or linux-X.Y: that version of the kernel, or a newer one."""
+    kernel, _, version = need.partition("-")
+    if kernel != "linux":
+        return shutil.which(need, path=PROGRAMS) is not None
+    return _numbers(os.uname().release) >= _numbers(version)
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", version)[:2]]
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:

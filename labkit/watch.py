@@ -29,6 +29,7 @@ from .terminal import Surroundings, Terminal
 
 FIRST_LOOK = 0.3  # seconds after a command began: what lives shorter is not worth a label
 PERIOD = 1.0  # seconds between two looks while a command runs
+MOMENT, AGAIN = 0.002, 5  # seconds until a shell whose command has just ended is in the foreground, and times to try
 REST = 2  # times as long as a look took, until the next one: where tables are huge, most of the time is the terminals'
 
 
@@ -142,7 +143,7 @@ class Watch:
 
     def _run(self, look: _Look) -> None:
         try:
-            wait = 0.0
+            wait, again = 0.0, 0
             while not self._ending and look.wait(self._wake, wait):
                 for terminal in tuple(self._terminals.values()):
                     terminal.changed.add(self._changed)
@@ -150,6 +151,10 @@ class Watch:
                 begun = time.monotonic()
                 before = self._states = self._terminal_states()
                 sight = look.take()
+                if look.blurred and again < AGAIN:
+                    wait, again = MOMENT, again + 1
+                    continue
+                again = 0
                 if sight != self.sight:
                     self.sight = sight
                     self._tell()
@@ -171,6 +176,7 @@ class _Look:
 
     def __init__(self, pid: int, surroundings: Surroundings, terminals: Mapping[str, Terminal]) -> None:
         self.rest = 0.0  # seconds before the next look
+        self.blurred = False  # did a foreground process end just now, so that the last place stands for the terminal's?
         self._pid = pid
         self._pidfd = os.pidfd_open(pid)
         self._surroundings = surroundings
@@ -211,10 +217,15 @@ class _Look:
             by_pid[process.pid] = process
             members.setdefault(process.namespace, []).append(process)
         self._hold({namespace: there[0] for namespace, there in members.items()})
+        self.blurred = False
         places = {}
         for name, terminal in tuple(self._terminals.items()):
             # Where its foreground process has just ended, the terminal is still where it was.
-            if place := self._place(terminal, by_pid) or (self._places.get(name) if terminal.alive else None):
+            place = self._place(terminal, by_pid)
+            if not place and terminal.alive:
+                self.blurred = True
+                place = self._places.get(name)
+            if place:
                 places[name] = place
         self._places = places
         labels = self._surroundings.labels

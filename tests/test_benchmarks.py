@@ -5,7 +5,7 @@ import pytest
 from benchmarks.__main__ import BENCHMARKS
 from benchmarks.measure import Row, Scale, table
 
-TINY = Scale(runs=1, mounts=(100,), findmnt_seconds=0.01, labs=2)
+TINY = Scale(runs=1, mounts=(100,), findmnt_seconds=0.01, labs=2, megabytes=1)
 
 
 @pytest.mark.parametrize("name", BENCHMARKS)

@@ -79,6 +79,8 @@ CELLS = {
     "option": "%%left --nosuchoption\necho never",
     "number": "%%left --timeout soon\necho never",
     "word": "%%left word\necho never",
+    "needs": "%%left --needs bash --needs linux-5.14\necho there",
+    "lacks": "%%left --needs bash --needs no-such-program --needs linux-99.0\necho never",
     "timeout": "%%right --timeout 0.5\necho before\necho partial; sleep 60\necho never",
     "after": "%%right\necho usable",
     "unfinished": "%%right\necho done before\necho 'open",
@@ -241,3 +243,9 @@ def test_without_the_extension_there_are_no_magics() -> None:
     (cell,) = run("%%left\necho never")
     assert "%%left" in cell["printed"]
     assert cell["published"] == []
+
+
+def test_what_a_cell_needs_is_looked_for_and_its_lack_said(told):
+    assert shown(told["needs"]).endswith("there")
+    assert told["lacks"]["published"] == []
+    assert told["lacks"]["printed"] == "Skipped, since this machine does not have: no-such-program, linux-99.0.\n"

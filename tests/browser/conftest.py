@@ -15,7 +15,7 @@ LAB = "%load_ext labkit\nfrom labkit import Lab\nlab = Lab()\nlab"
 PATIENCE = int(os.environ.get("PATIENCE", 30_000))  # milliseconds: for a machine that is far too busy
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")  # not "session": Playwright keeps an event loop running, which others need
 def browser():
     if not CHROMIUM.exists():
         pytest.skip(f"there is no {CHROMIUM}: NO browser test was run (apt install chromium, or set CHROMIUM)")
@@ -23,7 +23,7 @@ def browser():
         yield browser
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def jupyter(tmp_path_factory):
     """The directory that JupyterLab serves, its address and its token."""
     directory = tmp_path_factory.mktemp("notebooks")
