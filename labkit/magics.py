@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from argparse import Namespace
 
 from IPython.core.error import UsageError
 from IPython.core.interactiveshell import InteractiveShell
@@ -21,13 +20,6 @@ from .transcript import Transcript
 
 PROGRAMS = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
 TIMEOUT = argument("--timeout", type=float, metavar="SECONDS", help="that each command may take")
-NEEDS = argument(
-    "--needs",
-    action="append",
-    default=[],
-    metavar="WHAT",
-    help="a program, or linux-5.11: without it the cell is skipped",
-)
 
 
 @magics_class
@@ -36,24 +28,21 @@ class LabMagics(Magics):
 
     @magic_arguments()
     @TIMEOUT
-    @NEEDS
     @cell_magic
     def left(self, line: str, cell: str) -> None:
         """Type the cell's lines into terminal left."""
-        _type(self._lab().left, cell, parse_argstring(self.left, line))
+        _type(self._lab().left, cell, parse_argstring(self.left, line).timeout)
 
     @magic_arguments()
     @TIMEOUT
-    @NEEDS
     @cell_magic
     def right(self, line: str, cell: str) -> None:
         """Type the cell's lines into terminal right."""
-        _type(self._lab().right, cell, parse_argstring(self.right, line))
+        _type(self._lab().right, cell, parse_argstring(self.right, line).timeout)
 
     @magic_arguments()
     @argument("name", help="of the terminal")
     @TIMEOUT
-    @NEEDS
     @cell_magic
     def terminal(self, line: str, cell: str) -> None:
         """Type the cell's lines into the terminal of that name."""
@@ -62,7 +51,18 @@ class LabMagics(Magics):
             terminal = self._lab()[arguments.name]
         except KeyError as error:
             raise UsageError(error.args[0]) from None
-        _type(terminal, cell, arguments)
+        _type(terminal, cell, arguments.timeout)
+
+    @magic_arguments()
+    @argument("what", nargs="+", help="a program, or a kernel like linux-5.11 (or newer)")
+    @cell_magic
+    def needs(self, line: str, cell: str) -> None:
+        """Run the cell where this machine has what it needs; else skip it, and say what is missing."""
+        missing = [need for need in parse_argstring(self.needs, line).what if not _has(need)]
+        if missing:
+            print(f"Skipped, since this machine does not have: {', '.join(missing)}.")
+        elif self.shell:
+            self.shell.run_cell(cell).raise_error()
 
     def _lab(self) -> Lab:
         lab = self.shell.user_ns.get("lab") if self.shell else None
@@ -71,13 +71,10 @@ class LabMagics(Magics):
         return lab
 
 
-def _type(terminal: Terminal, cell: str, options: Namespace) -> None:
-    if missing := [need for need in options.needs if not _has(need)]:
-        print(f"Skipped, since this machine does not have: {', '.join(missing)}.")
-        return
+def _type(terminal: Terminal, cell: str, timeout: float | None) -> None:
     shown: list[Transcript] = []
     try:
-        shown.extend(terminal.each(cell, options.timeout))
+        shown.extend(terminal.each(cell, timeout))
     except (CommandTimeout, Interrupted) as error:
         shown.append(error.transcript)
         raise

@@ -79,8 +79,10 @@ CELLS = {
     "option": "%%left --nosuchoption\necho never",
     "number": "%%left --timeout soon\necho never",
     "word": "%%left word\necho never",
-    "needs": "%%left --needs bash --needs linux-5.14\necho there",
-    "lacks": "%%left --needs bash --needs no-such-program --needs linux-99.0\necho never",
+    "needs": "%%needs bash linux-5.14\n%%left\necho there",
+    "lacks": "%%needs bash no-such-program linux-99.0\n%%left\necho never",
+    "needs python": "%%needs bash\n40 + 2",
+    "needs and fails": "%%needs bash\n1 / 0",
     "timeout": "%%right --timeout 0.5\necho before\necho partial; sleep 60\necho never",
     "after": "%%right\necho usable",
     "unfinished": "%%right\necho done before\necho 'open",
@@ -247,5 +249,7 @@ def test_without_the_extension_there_are_no_magics() -> None:
 
 def test_what_a_cell_needs_is_looked_for_and_its_lack_said(told):
     assert shown(told["needs"]).endswith("there")
+    assert "42" in told["needs python"]["printed"]
+    assert told["needs and fails"]["error"] == "ZeroDivisionError"
     assert told["lacks"]["published"] == []
     assert told["lacks"]["printed"] == "Skipped, since this machine does not have: no-such-program, linux-99.0.\n"
