@@ -12,8 +12,9 @@ from .transcript import colour
 
 # A card of its own, light and with dark text: it is read in a dark theme too, where the page lends it no colour.
 BACK, INK, DIM, LINE, STRONG = "#ffffff", "#1a1a1a", "#4d5560", "#b3bac2", "#7a1f00"
-WIDTH, STEP, HEAD, MARGIN, INDENT = 330, 22, 40, 16, 16  # of a box, a line, a box's head …, in pixels
-LONGEST = 30  # characters of a mount point that fit
+WIDTH, STEP, HEAD, MARGIN, INDENT = 380, 22, 40, 16, 16  # of a box, a line, a box's head …, in pixels
+BESIDE = 2  # boxes: more would not fit beside each other in a notebook
+LONGEST = 36  # characters of a title that fit
 FONT = "font-family='ui-monospace,Menlo,Consolas,monospace' font-size='12'"
 
 
@@ -81,11 +82,14 @@ class Picture:
 
     @property
     def svg(self) -> str:
-        rows = max((len(lines) for lines in self.boxes.values()), default=0)
-        width = MARGIN + len(self.boxes) * (WIDTH + MARGIN)
-        bottom = 2 * MARGIN + HEAD + rows * STEP
+        labels = list(self.boxes)
+        width = MARGIN + min(BESIDE, len(labels) or 1) * (WIDTH + MARGIN)
+        drawn, bottom = "", MARGIN
+        for first in range(0, len(labels), BESIDE):
+            row = labels[first : first + BESIDE]
+            drawn += "".join(self._box(MARGIN + n * (WIDTH + MARGIN), bottom, label) for n, label in enumerate(row))
+            bottom += HEAD + max(len(self.boxes[label]) for label in row) * STEP + MARGIN
         height = bottom + len(self._legend) * STEP
-        drawn = "".join(self._box(number, label) for number, label in enumerate(self.boxes))
         drawn += "".join(
             f"<text x='{MARGIN}' y='{bottom + number * STEP + 8}' {FONT} fill='{DIM}'>"
             f"<title>{escape(text)}</title>{escape(_shortened(text, (width - 2 * MARGIN) // 8))}</text>"
@@ -98,13 +102,12 @@ class Picture:
             f"<rect width='{width}' height='{height}' rx='8' fill='{BACK}' stroke='{LINE}'/>{drawn}</svg>"
         )
 
-    def _box(self, number: int, label: str) -> str:
+    def _box(self, x: int, y: int, label: str) -> str:
         lines = self.boxes[label]
-        x = MARGIN + number * (WIDTH + MARGIN)
         height = HEAD + len(lines) * STEP
         title = _shortened(self._titles.get(label, ""), LONGEST)
         parts = [
-            f"<g transform='translate({x} {MARGIN})'><rect width='{WIDTH}' height='{height}' rx='6' fill='none' "
+            f"<g transform='translate({x} {y})'><rect width='{WIDTH}' height='{height}' rx='6' fill='none' "
             f"stroke='{colour(label)}' stroke-width='2'/><rect x='10' y='8' width='{14 + 9 * len(label)}' height='20' "
             f"rx='4' fill='{colour(label)}'/><text x='{17 + 4.5 * len(label)}' y='23' text-anchor='middle' {FONT} "
             f"font-weight='bold' fill='#ffffff'>{label}</text>"
@@ -112,13 +115,13 @@ class Picture:
         ]
         ends: dict[int, int] = {}  # for each depth, the height of its last mount
         for row, line in enumerate(lines):
-            y = HEAD + row * STEP + 12
+            middle = HEAD + row * STEP + 12
             left = 14 + line.depth * INDENT
             if line.depth:
-                top = ends.get(line.depth - 1, y) + 5
-                parts.append(f"<path d='M{left - 10} {top}V{y - 4}h7' fill='none' stroke='{LINE}'/>")
-            ends[line.depth] = y
-            parts.append(_text(line, left, y))
+                top = ends.get(line.depth - 1, middle) + 5
+                parts.append(f"<path d='M{left - 10} {top}V{middle - 4}h7' fill='none' stroke='{LINE}'/>")
+            ends[line.depth] = middle
+            parts.append(_text(line, left, middle))
         return "".join([*parts, "</g>"])
 
 

@@ -153,6 +153,11 @@ class Stream:
         return self.state is State.RUNNING and self._marked
 
     @property
+    def begun(self) -> bool:
+        """Has the shell begun with the line that was typed, or is it one that does not say so (sh)?"""
+        return self._marked or not self._marks
+
+    @property
     def prompt(self) -> str:
         return emulator.text(self._prompted, *self.size)
 

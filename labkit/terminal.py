@@ -312,10 +312,15 @@ class Terminal:
                 break
 
     def _watch(self, deadline: float) -> State:
-        """Wait until the shell prompts, or the command waits for somebody to type (RUNNING then), or the deadline."""
+        """Wait until the shell prompts, or the command waits for somebody to type (RUNNING then), or the deadline. A
+        shell that has not begun with the last line yet waits for keys, too; one that does not say when it begins gets
+        some time.
+        """
         stream = self._stream
+        soon = time.monotonic() + PATIENCE
         while not stream.wait(lambda: stream.state is not State.RUNNING, min(GLANCE, deadline - time.monotonic())):
-            if time.monotonic() >= deadline or self._foreground.waits_for_keys():
+            now = time.monotonic()
+            if now >= deadline or ((stream.begun or now >= soon) and self._foreground.waits_for_keys()):
                 break
         return stream.state
 

@@ -707,3 +707,21 @@ def test_what_is_not_kept_is_said_to_be_missing(left):
     assert last == "end"
     assert 20_000_000 - dropped <= 16 << 20
     assert dropped < 6_000_000
+
+
+def test_a_shell_that_is_slow_to_begin_is_not_fed_the_next_line(lab, monkeypatch):
+    """On a busy machine a line may be long on its way; the shell still waits for keys then, as a program does."""
+    stream = lab.left._stream
+    write = stream.write
+    delayed = []
+
+    def late(keys, seconds):
+        monkeypatch.undo()
+        delayed.append(threading.Timer(0.2, write, (keys, seconds)))
+        delayed[0].start()
+        return True
+
+    monkeypatch.setattr(stream, "write", late)
+    done = [(each.command, each.output, each.status) for each in lab.left.each("echo one\nfalse\necho three")]
+    assert done == [("echo one", "one", 0), ("false", "", 1), ("echo three", "three", 0)]
+    assert len(delayed) == 1
