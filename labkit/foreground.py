@@ -30,7 +30,15 @@ class Foreground:
         group = self._group()
         if processes.runs(group):
             return group
-        return next(processes.group(self._stream.shell, group), self._stream.shell)  # as in `true | sleep 60`
+        return next(processes.group(self._stream.shell, group), None) or self._shell()  # as in `true | sleep 60`
+
+    def _shell(self) -> int:
+        """The shell that prompted last. Where a command has just ended, it will take the terminal back."""
+        shells = self._stream.shells
+        for process in processes.descendants(self._stream.shell) if shells else ():
+            if process.lab_pid == shells[-1]:
+                return process.pid
+        return self._stream.shell
 
     def ask(self, question: Callable[[int], Answer]) -> Answer:
         """Ask about the foreground process; where it ends meanwhile, about the one that follows it."""

@@ -7,6 +7,7 @@ import weakref
 from collections import Counter
 
 from . import processes, refusals
+from .ending import Ending, Inventory
 from .errors import LabEnded, LabError, LabRefused
 from .journal import Journal, Session
 from .labels import Labels
@@ -262,13 +263,17 @@ class Lab:
         self.close()
         self._start(list(self._terminals))
 
-    def close(self) -> None:
-        """End the lab: when this returns, no process, mount or file of it is left. Closing twice is harmless."""
-        if self._watch:
-            self._watch.stop()  # it holds the namespaces whose mounts it watches
-        self._end()
-        for terminal in self._terminals.values():
-            terminal._stream.wait(lambda terminal=terminal: not terminal.alive, PROMPT_SECONDS)  # type: ignore[misc]
+    def close(self) -> Ending:
+        """End the lab: when this returns, no process, mount or file of it is left. It tells what there was, and what is
+        left of that. Closing twice is harmless.
+        """
+        with Inventory(self._sandbox.pid if self._end.alive else 0) as inventory:
+            if self._watch:
+                self._watch.stop()  # it holds the namespaces whose mounts it watches
+            self._end()
+            for terminal in self._terminals.values():
+                terminal._stream.wait(lambda terminal=terminal: not terminal.alive, PROMPT_SECONDS)  # type: ignore[misc]
+            return inventory.ending()
 
     def __enter__(self) -> Lab:
         return self

@@ -23,6 +23,7 @@ FLOORS = {
     "stream": 2,
     "tables": 2,
     "transcript": 2,
+    "ending": 2,
     "errors": 3,
     "foreground": 3,
     "journal": 3,

@@ -709,6 +709,32 @@ def test_what_is_not_kept_is_said_to_be_missing(left):
     assert dropped < 6_000_000
 
 
+ORPHAN = """
+import os, signal
+signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+reader, writer = os.pipe()
+if not (pid := os.fork()):
+    os.read(reader, 1)
+    os._exit(0)
+os.setpgid(pid, pid)
+os.tcsetpgrp(0, pid)
+os.write(writer, b"x")
+os.waitpid(pid, 0)
+open("/tmp/done", "w")
+signal.pause()
+"""
+
+
+def test_between_two_commands_a_terminal_is_where_its_last_shell_is(lab):
+    """A command has ended, and the shell has not taken the terminal back: its foreground group is nobody's."""
+    lab.left.run("unshare -m /bin/bash")
+    lab.left.run(f"cat > /tmp/orphan.py <<'END'{ORPHAN}END")
+    lab.left.send("python3 /tmp/orphan.py\n")
+    wait_until("nobody is in the foreground", lambda: lab.right.run("ls /tmp/done").status == 0)
+    assert (lab.left.label, comm(lab.left.pid)) == ("B", "bash")
+    assert lab.right.label == "A"
+
+
 def test_a_shell_that_is_slow_to_begin_is_not_fed_the_next_line(lab, monkeypatch):
     """On a busy machine a line may be long on its way; the shell still waits for keys then, as a program does."""
     stream = lab.left._stream
