@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
+from pathlib import Path
 from typing import Any
 
-import ipywidgets
+import anywidget
+import traitlets
 
 from .errors import LabError
+
+
+class Form(anywidget.AnyWidget):
+    """The question in a page. ipywidgets' own radio buttons lose the arrow keys to JupyterLab."""
+
+    _esm = Path(__file__).with_name("prediction.js")
+    question = traitlets.Unicode().tag(sync=True)
+    choices = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    chosen = traitlets.Unicode(None, allow_none=True).tag(sync=True)
+    decided = traitlets.Bool(False).tag(sync=True)
 
 
 class Prediction:
@@ -19,23 +31,20 @@ class Prediction:
         self.choices = dict(choices) if isinstance(choices, Mapping) else {text: text for text in choices}
         if len(self.choices) < 2 or isinstance(choices, str):
             raise ValueError("a question has two choices or more: a list of texts, or texts with what is observed then")
-        self.chosen: str | None = None
-        self.decided = False
-        self._buttons = ipywidgets.RadioButtons(
-            options=list(self.choices), value=None, layout={"width": "max-content", "max_width": "100%"}
-        )
-        self._buttons.observe(self._click, "value")
+        self._form = Form(question=question, choices=list(self.choices))
 
-    def _click(self, change: dict[str, Any]) -> None:
-        self.chosen = change["new"]
+    @property
+    def chosen(self) -> str | None:
+        chosen: str | None = self._form.chosen
+        return chosen if chosen in self.choices else None
 
     def choose(self, text: str) -> None:
         """Commit to a choice, as a click on it does. Errors: ValueError; LabError after the decision."""
         if text not in self.choices:
             raise ValueError(f"{text!r} is not a choice: there are {', '.join(map(repr, self.choices))}")
-        if self.decided:
+        if self._form.decided:
             raise LabError("It is decided already: run the cell of the question again for another try.")
-        self._buttons.value = text
+        self._form.chosen = text
 
     def decide(self, observed: object, because: str = "") -> Verdict:
         """Compare with what was observed; from here on no other choice is taken.
@@ -48,19 +57,17 @@ class Prediction:
                 f"{self.question} Observed was {observed!r}, which is none of the choices: a step was left out, or "
                 "taken twice. Run the cells again from where the lab was made."
             )
-        self.decided = True
-        self._buttons.disabled = True
+        self._form.decided = True
         return Verdict(right[0], self.chosen, because)
 
     def __repr__(self) -> str:
         return "\n".join([self.question, *(f"  ( ) {text}" for text in self.choices)])
 
     def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
-        question = ipywidgets.HTML(f"<strong>{escape(self.question)}</strong>")
-        bundle: dict[str, Any] = ipywidgets.VBox([question, self._buttons])._repr_mimebundle_(**options) or {}
+        bundle = self._form._repr_mimebundle_(**options)
         choices = "".join(f"<li>{escape(text)}</li>" for text in self.choices)
         html = f"<strong>{escape(self.question)}</strong><ul>{choices}</ul>"
-        return {**bundle, "text/plain": repr(self), "text/html": html}
+        return {**(bundle[0] if bundle else {}), "text/plain": repr(self), "text/html": html}
 
 
 class Verdict:

@@ -23,9 +23,9 @@ def test_the_real_state_decides():
 
 def test_a_click_is_a_choice():
     who = Prediction("Who?", CHOICES)
-    who._buttons.value = "nobody"
+    who._form.set_state({"chosen": "nobody"})  # as a page sends it
     assert str(who.decide(frozenset())) == "It is: nobody. As you predicted."
-    assert who._buttons.disabled
+    assert who._form.decided
 
 
 def test_without_an_answer_it_goes_on():

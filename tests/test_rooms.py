@@ -43,13 +43,12 @@ FLOORS = {
 # Everything else is the standard library's.
 OUTSIDERS = {
     "IPython": {"magics"},
-    "anywidget": {"screen"},
-    "ipywidgets": {"prediction"},
+    "anywidget": {"prediction", "screen"},
     "jupyter_server": {"server"},
     "pandas": {"tables"},
     "pyte": {"emulator"},
     "pytest": {"cli"},
-    "traitlets": {"screen"},
+    "traitlets": {"prediction", "screen"},
     "wcwidth": {"emulator"},
 }
 
