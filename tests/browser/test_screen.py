@@ -16,6 +16,14 @@ COLOURS = """selector => {
     return [getComputedStyle(element).color, getComputedStyle(behind).backgroundColor];
 }"""
 
+FLASH = """%load_ext labkit
+from labkit import Lab
+from IPython.display import display
+flash = Lab()
+display(flash)
+flash.left.run("clear; printf 'x%.0s' {1..79}; echo")
+flash.close();"""
+
 
 def test_full_screen_programs_and_a_new_size(book):
     opened = book()
@@ -221,3 +229,15 @@ def test_the_table_shows_what_changes(book):
     opened.wait_for_rows("/mnt")
     opened.page.click("td:text-is('private')")
     assert "no mount made below it goes anywhere" in opened.page.locator(".labkit-explained").text_content()
+
+
+def test_what_an_ended_terminal_printed_fits_its_pane(book):
+    """The lab may end before the page has told its size: then lines of 80 columns stand in a pane of 60."""
+    opened = book(FLASH)
+    opened.run(1)
+    opened.wait(
+        """() => { const pane = document.querySelectorAll('.labkit-pane[aria-label="terminal left"]')[1];
+            return pane?.classList.contains("labkit-ended")
+                && pane.querySelector(".xterm-screen").offsetWidth <= pane.querySelector(".labkit-xterm").clientWidth
+                && pane.querySelector(".xterm-rows").textContent.includes("x".repeat(79)) }"""
+    )

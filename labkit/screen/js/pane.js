@@ -142,14 +142,15 @@ export class Pane {
     return letter !== "v"; // the browser then pastes
   }
 
-  /** The pane has another size: so shall the PTY. */
+  /** The pane has another size: so shall the PTY, or where that is no more, what it has printed. */
   room() {
     if (!this.screen.clientWidth || this.stream < 0) return;
     const size = this.fit.proposeDimensions();
     if (!size || !Number.isFinite(size.cols) || !Number.isFinite(size.rows)) return;
     const [columns, rows] = [Math.max(2, size.cols), Math.max(2, size.rows)];
-    if (columns !== this.terminal.cols || rows !== this.terminal.rows)
-      this.link.send({ type: "size", terminal: this.name, columns, rows });
+    if (columns === this.terminal.cols && rows === this.terminal.rows) return;
+    if (this.over.textContent) this.terminal.resize(columns, rows);
+    else this.link.send({ type: "size", terminal: this.name, columns, rows });
   }
 
   /** @param {TerminalTold} told */
@@ -161,7 +162,7 @@ export class Pane {
       this.next = this.drawn = this.acknowledged = 0;
       this.terminal.write(RESET);
     }
-    if (told.columns !== this.terminal.cols || told.rows !== this.terminal.rows)
+    if (!told.ended && (told.columns !== this.terminal.cols || told.rows !== this.terminal.rows))
       this.terminal.resize(told.columns, told.rows);
     if (fresh) requestAnimationFrame(() => this.room());
     this.label.textContent = told.label;
@@ -181,7 +182,10 @@ export class Pane {
 
   /** @param {string} text why nothing can be typed any more, or "" */
   end(text) {
-    if (this.over.textContent !== text) this.over.textContent = text;
+    if (this.over.textContent !== text) {
+      this.over.textContent = text;
+      requestAnimationFrame(() => this.room());
+    }
     this.element.classList.toggle("labkit-ended", text !== "");
   }
 
