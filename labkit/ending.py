@@ -37,10 +37,11 @@ class Inventory:
     def __init__(self, pid: int) -> None:
         self._held: dict[str, int] = {}  # names and pids in the lab, with a pidfd of each
         self._namespaces = set()
-        for process in processes.descendants(pid):
-            with suppress(OSError):
-                self._held[f"{process.name} {process.lab_pid}"] = os.pidfd_open(process.pid)
-                self._namespaces.add(process.namespace.inode)
+        with suppress(OSError):  # no descriptor is free: a lab must end all the same
+            for process in processes.descendants(pid):
+                with suppress(ProcessLookupError):
+                    self._held[f"{process.name} {process.lab_pid}"] = os.pidfd_open(process.pid)
+                    self._namespaces.add(process.namespace.inode)
 
     def ending(self) -> Ending:
         """Who lives still? A pidfd can be read when its process has ended: pidfd_open(2)."""

@@ -66,10 +66,10 @@ class Lab:
             if self._watch:
                 self._watch.follow(sandbox.pid, self._surroundings)
         except FileNotFoundError as error:  # PID 1 was killed at once: memory is short
-            self.close()
+            self._finish()
             raise self._ended(str(error)) from None
         except BaseException:
-            self.close()
+            self._finish()
             raise
 
     def _look_around(self, sandbox: Sandbox) -> None:
@@ -260,7 +260,7 @@ class Lab:
 
     def reset(self) -> None:
         """A pristine lab with the same terminals, whatever happened to this one."""
-        self.close()
+        self._finish()
         self._start(list(self._terminals))
 
     def close(self) -> Ending:
@@ -268,18 +268,21 @@ class Lab:
         left of that. Closing twice is harmless.
         """
         with Inventory(self._sandbox.pid if self._end.alive else 0) as inventory:
-            if self._watch:
-                self._watch.stop()  # it holds the namespaces whose mounts it watches
-            self._end()
-            for terminal in self._terminals.values():
-                terminal._stream.wait(lambda terminal=terminal: not terminal.alive, PROMPT_SECONDS)  # type: ignore[misc]
+            self._finish()
             return inventory.ending()
+
+    def _finish(self) -> None:
+        if self._watch:
+            self._watch.stop()  # it holds the namespaces whose mounts it watches
+        self._end()
+        for terminal in self._terminals.values():
+            terminal._stream.wait(lambda terminal=terminal: not terminal.alive, PROMPT_SECONDS)  # type: ignore[misc]
 
     def __enter__(self) -> Lab:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
+        self._finish()
 
     def __repr__(self) -> str:
         if not any(terminal.alive for terminal in self._terminals.values()):
