@@ -61,8 +61,11 @@ def test_what_nobody_typed_just_now_is_seen_too(lab, watch):
     first = next(number for number, row in watch.sight.rows.items() if row.key.mount_point == "/mnt")
     lab.left.run("mount --make-shared /mnt")  # no event tells of it
     wait_until("the propagation is seen", lambda: watch.sight.rows[first].propagation == "shared")
-    lab.left.run("umount /mnt; mount -t tmpfs tmpfs /mnt")
-    wait_until("it is another one", lambda: "/mnt" in seen(watch) and first not in watch.sight.rows)
+    lab.left.run("umount /mnt")
+    wait_until("it is gone", lambda: "/mnt" not in seen(watch))
+    lab.left.run("mount -t tmpfs tmpfs /mnt")  # maybe with the same device number
+    wait_until("there is one again", lambda: "/mnt" in seen(watch))
+    assert first not in watch.sight.rows
 
 
 def test_a_remount_changes_the_options_of_its_row(lab, watch):
