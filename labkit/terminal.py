@@ -25,6 +25,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .tables import DataFrame
 
+SLOW = 5.0  # seconds that a shell gets to say that it begins with a line, if it ever does ($PS0 may be unset)
 PATIENCE = 0.5  # seconds that a command gets to heed Ctrl-C, and then each stronger signal
 LOOKS = 3  # in a row that show a line editor waiting, before it is taken for one that forgot its prompt
 UNTYPEABLE = (
@@ -317,7 +318,7 @@ class Terminal:
         some time.
         """
         stream = self._stream
-        soon = time.monotonic() + PATIENCE
+        soon = time.monotonic() + SLOW
         while not stream.wait(lambda: stream.state is not State.RUNNING, min(GLANCE, deadline - time.monotonic())):
             now = time.monotonic()
             if now >= deadline or ((stream.begun or now >= soon) and self._foreground.waits_for_keys()):
