@@ -36,9 +36,8 @@ def chromium() -> Iterator[Browser]:
 @contextmanager
 def jupyterlab(root: Path, *arguments: str) -> Iterator[tuple[str, str]]:
     """Its address and its token, on `root`; the settings of whoever calls are neither read nor written."""
-    with tempfile.TemporaryDirectory(
-        dir="/tmp"
-    ) as home:  # short: kernels' sockets are in it, and unix(7) takes 107 bytes
+    # Its name is short: a kernel's sockets are in there, and unix(7) takes 107 bytes.
+    with tempfile.TemporaryDirectory(dir="/tmp") as home:
         places = {f"JUPYTER_{each}_DIR": f"{home}/{each.lower()}" for each in ("CONFIG", "DATA", "RUNTIME")}
         command = [*server(root, port=None, browser=False), *arguments]
         with subprocess.Popen(
