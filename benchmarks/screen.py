@@ -9,11 +9,9 @@ from functools import partial
 from itertools import count
 from pathlib import Path
 
-import nbformat
-from nbformat.v4 import new_code_cell, new_notebook
 from playwright.sync_api import Browser, Page
 
-from tools.browsing import chromium, jupyterlab
+from tools.browsing import chromium, jupyterlab, write_notebook
 
 from .measure import Row, Scale, rounds
 
@@ -62,8 +60,7 @@ def screen(scale: Scale) -> list[Row]:
     runs = min(scale.runs, 50)
     with tempfile.TemporaryDirectory() as directory, chromium() as browser:
         root = Path(directory)
-        kernel = {"kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}}
-        nbformat.write(new_notebook(cells=[*map(new_code_cell, CELLS)], metadata=kernel), root / NOTEBOOK)
+        write_notebook(root / NOTEBOOK, CELLS)
         with terminals(browser, root, PLAIN) as (ours, theirs):
             slow = rounds(runs, *(keys(page) for page in (ours, theirs)))
         with terminals(browser, root) as (ours, theirs):

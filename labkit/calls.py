@@ -120,7 +120,8 @@ def _words(name: str, arguments: tuple[str, ...]) -> str:
         case "move_mount", (_, _, _, target, *_):
             return f"put the mount at {_plain(target)}"
         case "mount_setattr", (_, path, _, attributes, *_):
-            return f"change the mount at {_plain(path)}: {attributes.strip('{}')}"
+            where = f" at {_plain(path)}" if _plain(path) else ""  # else the descriptor says which
+            return f"change the mount{where}: {attributes.strip('{}')}"
     return ""
 
 

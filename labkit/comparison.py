@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -95,3 +96,19 @@ def printable(text: str) -> str:
         else "".join(f"\\{b:03o}" for b in os.fsencode(character))
         for character in text
     )
+
+
+def identity(mount: Mount) -> tuple[str, int, int, str]:
+    """What a mount and its copies in other namespaces have in common; their mount_id differs."""
+    return mount.mount_point, mount.major, mount.minor, mount.root
+
+
+def without_kit(table: list[Mount], kit: Counter[tuple[str, int, int, str]]) -> list[Mount]:
+    """The mounts that are the learner's, or that any server has."""
+    seen: Counter[tuple[str, int, int, str]] = Counter()
+    shown = []
+    for mount in table:
+        seen[identity(mount)] += 1
+        if seen[identity(mount)] > kit[identity(mount)]:  # a second one is the learner's
+            shown.append(mount)
+    return shown

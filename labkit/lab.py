@@ -7,6 +7,7 @@ import weakref
 from collections import Counter
 
 from . import processes, refusals
+from .comparison import identity, without_kit
 from .ending import Ending, Inventory
 from .errors import LabEnded, LabError, LabRefused
 from .journal import Journal, Session
@@ -15,7 +16,7 @@ from .linux import mountinfo
 from .linux.namespaces import Namespace
 from .sandbox.launch import Ended, Refused, Sandbox
 from .stream import State, Stream
-from .terminal import Surroundings, Terminal, identity, without_kit
+from .terminal import Surroundings, Terminal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

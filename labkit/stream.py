@@ -327,7 +327,7 @@ class Stream:
             if not self._marked:  # sh does not say where the output begins
                 line, _, output = output.partition(b"\n")
             dropped = self._dropped + max(0, len(output) - NOTED)
-            if self._prompted and (self._marked or not self._marks):  # not a line that was given up by Ctrl-C
+            if self._prompted and self.begun:  # not a line that was given up by Ctrl-C
                 self._noted.append(ByHand(self._prompted, line, output[-NOTED:], dropped, self.status, self.size))
             self._forget()  # the next line may be typed already
         self._hand = True

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from . import calls
+from .comparison import without_kit
 from .errors import CommandTimeout, Interrupted, LabError, TerminalEnded, Unfinished
 from .foreground import GLANCE, Foreground
 from .journal import Journal
@@ -366,19 +367,3 @@ class Terminal:
     def _ended(self) -> TerminalEnded:
         way = f'lab.open("{self.name}") starts a new one; where the lab itself has ended, lab.reset() brings it back'
         return TerminalEnded(f"The shell of terminal {self.name} has ended: {way}.")
-
-
-def identity(mount: mountinfo.Mount) -> tuple[str, int, int, str]:
-    """What a mount and its copies in other namespaces have in common; their mount_id differs."""
-    return mount.mount_point, mount.major, mount.minor, mount.root
-
-
-def without_kit(table: list[mountinfo.Mount], kit: Counter[tuple[str, int, int, str]]) -> list[mountinfo.Mount]:
-    """The mounts that are the learner's, or that any server has."""
-    seen: Counter[tuple[str, int, int, str]] = Counter()
-    shown = []
-    for mount in table:
-        seen[identity(mount)] += 1
-        if seen[identity(mount)] > kit[identity(mount)]:  # a second one is the learner's
-            shown.append(mount)
-    return shown

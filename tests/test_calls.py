@@ -34,6 +34,29 @@ def test_lines_are_taken_apart_in_the_order_in_which_they_began():
     ]
 
 
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ('fsopen("tmpfs", FSOPEN_CLOEXEC) = 3', "begin a new tmpfs"),
+        ('fsconfig(3, FSCONFIG_SET_STRING, "size", "1m", 0) = 0', "set its option size 1m"),
+        ("fsconfig(3, FSCONFIG_CMD_CREATE, NULL, NULL, 0) = 0", "create it"),
+        ("fsmount(3, FSMOUNT_CLOEXEC, 0) = 4", "make a mount of it, which is nowhere yet"),
+        ('move_mount(4, "", AT_FDCWD, "/mnt", MOVE_MOUNT_F_EMPTY_PATH) = 0', "put the mount at /mnt"),
+        ('open_tree(AT_FDCWD, "/tmp", OPEN_TREE_CLONE|AT_RECURSIVE) = 3', "make a copy of the mount at /tmp"),
+        ('mount_setattr(4, "", AT_EMPTY_PATH, {attr_set=MOUNT_ATTR_RDONLY}, 32) = 0',
+         "change the mount: attr_set=MOUNT_ATTR_RDONLY"),
+        ('mount("/a", "/b", NULL, MS_MOVE, NULL) = 0', "move the mount at /a to /b"),
+        ('mount("none", "/", NULL, MS_REC|MS_SLAVE, NULL) = 0', "make the mount at / and all below it a slave"),
+        ('mount("t", "/m", "tmpfs", 0, "size=1m") = 0', "mount a tmpfs at /m with size=1m"),
+        ('pivot_root(".", "old") = 0', "make . the root mount, and move the old one to old"),
+        ("setns(3, CLONE_NEWIPC) = 0", "enter another IPC namespace"),
+    ],
+)  # fmt: skip
+def test_every_call_has_words(line, words):
+    """Those of util-linux 2.39 and newer, too, which this machine may not have."""
+    assert [call.words for call in parse(f"7 {line}")] == [words]
+
+
 @pytest.mark.parametrize("line", ["", "true; false", "true | cat", "true &", "true > /tmp/f", "true\nfalse", "(true)"])
 def test_more_than_one_program_is_refused(line):
     with pytest.raises(ValueError, match="one program with its arguments"):

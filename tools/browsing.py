@@ -7,11 +7,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+import nbformat
+from nbformat.v4 import new_code_cell, new_notebook
 from playwright.sync_api import Browser, sync_playwright
 
 from labkit.cli import environment, server
@@ -67,3 +69,9 @@ def _wait_until_it_listens(process: subprocess.Popen[str], port: int) -> None:
             return
         time.sleep(0.01)
     sys.exit(f"JupyterLab has ended with status {process.returncode}")
+
+
+def write_notebook(path: Path, cells: Iterable[str]) -> None:
+    """One whose kernel JupyterLab starts without asking."""
+    kernel = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+    nbformat.write(new_notebook(cells=[*map(new_code_cell, cells)], metadata={"kernelspec": kernel}), path)

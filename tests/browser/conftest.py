@@ -3,13 +3,11 @@
 import os
 import re
 
-import nbformat
 import pytest
-from nbformat.v4 import new_code_cell, new_notebook
 
 playwright_api = pytest.importorskip("playwright.sync_api", reason="playwright is missing: NO browser test was run")
 
-from tools.browsing import CHROMIUM, chromium, jupyterlab  # noqa: E402
+from tools.browsing import CHROMIUM, chromium, jupyterlab, write_notebook  # noqa: E402
 
 LAB = "%load_ext labkit\nfrom labkit import Lab\nlab = Lab()\nlab"
 PATIENCE = int(os.environ.get("PATIENCE", 30_000))  # milliseconds: for a machine that is far too busy
@@ -57,11 +55,7 @@ def book(context, jupyter, request):
     def open_book(*cells, first=LAB):
         directory, address, token = jupyter
         name = re.sub(r"\W", "_", request.node.name)
-        metadata = {"kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}}
-        nbformat.write(
-            new_notebook(cells=[new_code_cell(each) for each in (first, *cells)], metadata=metadata),
-            directory / f"{name}.ipynb",
-        )
+        write_notebook(directory / f"{name}.ipynb", (first, *cells))
         page = context.new_page()
         page.goto(f"{address}/lab/tree/{name}.ipynb?token={token}&reset")
         page.wait_for_selector("text=/Python 3.*Idle/")
