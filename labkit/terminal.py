@@ -320,9 +320,12 @@ class Terminal:
         """
         stream = self._stream
         soon = time.monotonic() + SLOW
+        looks = 0  # in a row: the marks of a shell that edits a line may be on their way
         while not stream.wait(lambda: stream.state is not State.RUNNING, min(GLANCE, deadline - time.monotonic())):
             now = time.monotonic()
-            if now >= deadline or ((stream.begun or now >= soon) and self._foreground.waits_for_keys()):
+            waits = (stream.begun or now >= soon) and self._foreground.waits_for_keys()
+            looks = looks + 1 if waits else 0
+            if now >= deadline or (waits and (looks >= LOOKS or not self._foreground.edits())):
                 break
         return stream.state
 
