@@ -5,9 +5,9 @@ import sys
 
 import pytest
 
-from labkit import cli
+from labkit import lessons
 
-LESSONS = sorted(cli.notebooks().glob("*.ipynb"))
+LESSONS = sorted(lessons.source().glob("*.ipynb"))
 
 
 @pytest.mark.parametrize("lesson", LESSONS, ids=lambda path: path.stem)

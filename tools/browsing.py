@@ -16,7 +16,7 @@ import nbformat
 from nbformat.v4 import new_code_cell, new_notebook
 from playwright.sync_api import Browser, sync_playwright
 
-from labkit.cli import environment, server
+from labkit import serving
 
 CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
 OPTIONS = (
@@ -41,9 +41,9 @@ def jupyterlab(root: Path, *arguments: str) -> Iterator[tuple[str, str]]:
     # Its name is short: a kernel's sockets are in there, and unix(7) takes 107 bytes.
     with tempfile.TemporaryDirectory(dir="/tmp") as home:
         places = {f"JUPYTER_{each}_DIR": f"{home}/{each.lower()}" for each in ("CONFIG", "DATA", "RUNTIME")}
-        command = [*server(root, port=None, browser=False), *arguments]
+        command = [*serving.command(root, browser=False), *arguments]
         with subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment() | places
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=serving.environment() | places
         ) as process:
             assert process.stdout
             said = []

@@ -1,0 +1,121 @@
+"""The learner's copy of the lessons: what it lacks comes, what was not touched is renewed, what was changed is kept."""
+
+import json
+
+import pytest
+
+from labkit import lessons
+
+
+@pytest.fixture
+def kit(monkeypatch, tmp_path):
+    """A kit with two lessons, as a wheel has them: inside the package."""
+    notebooks = tmp_path / "site-packages" / "labkit" / "notebooks"
+    notebooks.mkdir(parents=True)
+    monkeypatch.setattr(lessons, "PACKAGE", notebooks.parent)
+    (notebooks / "sanitize.cfg").write_text("for `labkit verify` alone")
+    for name in ("00.ipynb", "01.ipynb"):
+        (notebooks / name).write_text(f"lesson {name}")
+    return notebooks
+
+
+@pytest.fixture
+def mine(kit, tmp_path):
+    """A learner's copy of it."""
+    lessons.bring(tmp_path / "mine")
+    return tmp_path / "mine"
+
+
+def contents(directory):
+    return {path.name: path.read_text() for path in directory.glob("*") if path.name != lessons.RECORD}
+
+
+def test_a_clone_has_them_beside_the_package():
+    assert lessons.source() == lessons.PACKAGE.parent / "notebooks"
+    assert (lessons.source() / "00-start-here.ipynb").is_file()
+
+
+def test_on_first_use_all_are_copied(kit, tmp_path):
+    news = lessons.bring(tmp_path / "new" / "mine")
+    assert contents(tmp_path / "new" / "mine") == {"00.ipynb": "lesson 00.ipynb", "01.ipynb": "lesson 01.ipynb"}
+    assert str(news) == f"The lessons were copied to {tmp_path}/new/mine."
+
+
+def test_the_second_time_nothing_is_new(mine):
+    before = {path: path.stat().st_mtime_ns for path in mine.iterdir()}
+    assert str(lessons.bring(mine)) == f"The lessons are in {mine}."
+    assert {path: path.stat().st_mtime_ns for path in mine.iterdir()} == before
+
+
+def test_what_was_changed_is_kept_and_what_was_not_is_renewed(kit, mine):
+    (mine / "00.ipynb").write_text("the learner's answers")
+    (mine / "own.ipynb").write_text("a notebook of their own")
+    for name in ("00.ipynb", "01.ipynb"):
+        (kit / name).write_text(f"newer {name}")
+    (kit / "02.ipynb").write_text("another lesson")
+    for _ in range(2):
+        news = lessons.bring(mine)
+        assert contents(mine) == {
+            "00.ipynb": "the learner's answers",
+            "01.ipynb": "newer 01.ipynb",
+            "02.ipynb": "another lesson",
+            "own.ipynb": "a notebook of their own",
+        }
+        assert news.kept == ["00.ipynb"]
+        assert "Kept as they are, though the kit has newer ones: 00.ipynb" in str(news)
+    assert (news.added, news.renewed) == ([], [])  # that was news the first time
+
+
+def test_changed_without_a_newer_one_is_no_news(mine):
+    (mine / "00.ipynb").write_text("the learner's answers")
+    assert str(lessons.bring(mine)) == f"The lessons are in {mine}."
+    assert contents(mine)["00.ipynb"] == "the learner's answers"
+
+
+def test_a_renamed_one_makes_place_for_the_newer_one(kit, mine):
+    """As the message advises."""
+    (mine / "00.ipynb").rename(mine / "my 00.ipynb")
+    (kit / "00.ipynb").write_text("newer")
+    news = lessons.bring(mine)
+    assert contents(mine) == {"my 00.ipynb": "lesson 00.ipynb", "00.ipynb": "newer", "01.ipynb": "lesson 01.ipynb"}
+    assert "Copied, since they were not there: 00.ipynb." in str(news)
+
+
+def test_a_file_of_the_same_name_that_was_there_before_is_the_learners(kit, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "01.ipynb").write_text("something else")
+    news = lessons.bring(tmp_path / "mine")
+    assert contents(tmp_path / "mine") == {"00.ipynb": "lesson 00.ipynb", "01.ipynb": "something else"}
+    assert news.kept == ["01.ipynb"]
+
+
+@pytest.mark.parametrize("spoilt", ["", "no JSON", "[1]", '{"00.ipynb": 3}'])
+def test_with_a_spoilt_record_nothing_is_written_over(kit, mine, spoilt):
+    (mine / lessons.RECORD).write_text(spoilt)
+    (mine / "00.ipynb").write_text("the learner's answers")
+    (kit / "01.ipynb").write_text("newer")
+    before = contents(mine)
+    assert lessons.bring(mine).kept == ["00.ipynb", "01.ipynb"]
+    assert contents(mine) == before
+
+
+def test_a_clone_can_be_worked_on_itself(kit):
+    """`labkit start notebooks`, for whoever writes lessons: no copy, no record."""
+    news = lessons.bring(kit)
+    assert str(news) == f"The lessons are in {kit}."
+    assert not (kit / lessons.RECORD).exists()
+
+
+def test_an_interrupted_copy_leaves_the_old_file_and_no_part_of_the_new_one(kit, mine, monkeypatch):
+    """As where the disk is full; the real one is in test_cli.py."""
+    (kit / "00.ipynb").write_text("newer")
+    before = contents(mine)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(lessons.os, "replace", full)
+    with pytest.raises(OSError, match="No space left"):
+        lessons.bring(mine)
+    assert contents(mine) == before
+    assert sorted(json.loads((mine / lessons.RECORD).read_text())) == ["00.ipynb", "01.ipynb"]
