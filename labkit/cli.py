@@ -1,4 +1,4 @@
-"""The `labkit` command: open the lessons in JupyterLab, and check that they still print what they say."""
+"""The `labkit` command: look whether the lessons can run here, open them in JupyterLab, verify what they print."""
 
 import argparse
 import errno
@@ -18,7 +18,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     if arguments.command == "start":
         start(arguments.directory, arguments.ip, arguments.port, arguments.browser)
+    if arguments.command == "doctor":
+        return doctor(arguments.json)
     return verify(arguments.notebooks)
+
+
+def doctor(as_json: bool) -> int:
+    """Say whether this machine can run the lessons; where not, why, and what mends it.
+
+    Exit status: 0 all is well; 1 no lab can run here; 3 one can, but something that the lessons use is missing.
+    """
+    from .checkup import doctor
+
+    found = doctor()
+    print(found.json() if as_json else found)
+    return found.status
 
 
 def start(directory: Path, ip: str, port: int | None, browser: bool) -> NoReturn:
@@ -93,6 +107,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     begin.add_argument("--port", type=int, metavar="N", help="listen on port N (default: the first free from 8888)")
     begin.add_argument("--no-browser", dest="browser", action="store_false", help="print the address only")
+
+    look = commands.add_parser("doctor", help="can this machine run the lessons?", description=doctor.__doc__)
+    look.add_argument("--json", action="store_true", help="for a program")
 
     check = commands.add_parser("verify", help="run the lessons and compare", description=verify.__doc__)
     check.add_argument("notebooks", nargs="*", type=Path, metavar="NOTEBOOK", help="default: every lesson")

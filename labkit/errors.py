@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from .findings import LASTS
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .refusals import Refusal
     from .transcript import Transcript
 
 
@@ -19,11 +24,18 @@ class LabError(_Told, Exception):
 
 
 class LabRefused(LabError):
-    """This system refused a step of the way into the lab: `step`, `errno`, the `cause` found and the `mend` for it."""
+    """This system refused a step of the way into the lab: the steps `begun`, the last of them the refused `step`; the
+    `errno`; what was `said`; and the `refusal`, its cause and its mend.
+    """
 
-    def __init__(self, step: str, errno: int, said: str, cause: str, mend: str) -> None:
-        self.step, self.errno, self.said, self.cause, self.mend = step, errno, said, cause, mend
-        super().__init__(f"The lab could not {step}.\nThe kernel said: {said}\nWhy: {cause}\nWhat to do: {mend}")
+    def __init__(self, begun: Sequence[str], errno: int, said: str, refusal: Refusal) -> None:
+        self.begun, self.step, self.errno, self.said, self.refusal = begun, begun[-1], errno, said, refusal
+        lines = [f"The lab could not {self.step}.", f"The kernel said: {said}", f"Why: {refusal.cause}"]
+        lines.append(f"What to do: {refusal.mend}")
+        if lasts := LASTS[refusal.lasts]:
+            lines.append(f"Does that last over a reboot? {lasts}")
+        lines.append("`labkit doctor` looks at all that a lab needs.")
+        super().__init__("\n".join(lines))
 
 
 class LabEnded(LabError):

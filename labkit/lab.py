@@ -6,14 +6,16 @@ import re
 import weakref
 from collections import Counter
 
-from . import processes, refusals
+from . import processes
 from .comparison import identity, without_kit
 from .ending import Ending, Inventory
 from .errors import LabEnded, LabError, LabRefused
+from .host import Host
 from .journal import Journal, Session
 from .labels import Labels
 from .linux import mountinfo
 from .linux.namespaces import Namespace
+from .refusals import explain
 from .sandbox.launch import Ended, Refused, Sandbox
 from .stream import State, Stream
 from .terminal import Surroundings, Terminal
@@ -57,8 +59,8 @@ class Lab:
         try:
             sandbox = Sandbox()
         except Refused as refused:
-            cause, mend = refusals.explain(refused.step, refused.errno)
-            raise LabRefused(refused.step, refused.errno, refused.said, cause, mend) from None
+            refusal = explain(refused.begun[-1], refused.errno, Host.read())
+            raise LabRefused(refused.begun, refused.errno, refused.said, refusal) from None
         self._sandbox = sandbox
         self._end = weakref.finalize(self, sandbox.close)
         try:

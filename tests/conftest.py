@@ -49,9 +49,11 @@ def nothing_is_left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """
     jupyter = tmp_path_factory.mktemp("jupyter")
     watch = Watch(tmp_path_factory.mktemp("tmp"))
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR"):
+    # The runtime directory's name is short: a kernel's sockets are in there, and unix(7) takes 107 bytes.
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory(dir="/tmp") as runtime:
+        for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "IPYTHONDIR"):
             patch.setenv(name, str(jupyter / name))
+        patch.setenv("JUPYTER_RUNTIME_DIR", runtime)
         patch.setenv("TMPDIR", str(watch.directory))
         patch.setattr(tempfile, "tempdir", str(watch.directory))
         yield

@@ -14,6 +14,7 @@ from tests.harness import Family, mount_table
 # What each program begins with: Lab() is tried under restrictions; what came of it is printed, with what was left.
 PROLOGUE = """
 import ctypes, json, os, resource, struct, sys, threading
+from labkit.checkup import doctor
 from labkit.errors import LabError, LabRefused
 from labkit.lab import Lab
 from labkit.linux import CLONE_NEWNS, CLONE_NEWUSER, MS_BIND, mount, unshare
@@ -26,7 +27,7 @@ def try_it():
                 said = {"kind": "none", "output": lab.left.run("echo works").output}
         except LabRefused as refused:
             said = {"kind": "LabRefused", "step": refused.step, "errno": refused.errno, "text": str(refused),
-                    "cause": refused.cause, "mend": refused.mend}
+                    "cause": refused.refusal.cause, "mend": refused.refusal.mend}
         except BaseException as error:
             said = {"kind": type(error).__name__, "text": str(error), "ours": isinstance(error, LabError)}
         for thread in threading.enumerate():
@@ -41,6 +42,7 @@ def try_it():
             said["child"] = False
         first = first or said
     first["same"] = looks[0] == looks[1]
+    first["doctor"] = json.loads(doctor().json())
     print(json.dumps(first))
 
 def in_a_user_namespace():
@@ -114,6 +116,18 @@ def assert_refused(said, step, number, cause, mend):
     assert mend in said["mend"]
     for part in (f"could not {step}", errno.errorcode[number], said["cause"], said["mend"]):
         assert part in said["text"]
+    assert_doctor_finds_the_same(said)
+
+
+def assert_doctor_finds_the_same(said):
+    """In the same words: what is refused, why, and what mends it. What would come after it was not tried."""
+    assert (said["doctor"]["able"], said["doctor"]["status"]) == (False, 1)
+    needed = [finding for finding in said["doctor"]["findings"] if finding["needed"]]
+    [refused] = [finding for finding in needed if finding["ok"] is False]
+    assert said["cause"] in refused["why"]
+    assert "The lab could not" in refused["why"]
+    assert refused["mend"] == said["mend"]
+    assert any(finding["ok"] is None for finding in needed)
 
 
 def test_without_a_restriction_it_works():
@@ -121,6 +135,7 @@ def test_without_a_restriction_it_works():
     for program in ("try_it()", "in_a_user_namespace()\ntry_it()"):
         said = attempt(program)
         assert (said["kind"], said.get("output")) == ("none", "works"), said
+        assert said["doctor"]["able"], said["doctor"]
 
 
 LIMIT = """
@@ -149,7 +164,9 @@ def test_a_limit_on_namespaces(kind, limit, step, cause, mend):
     assert_refused(said, step or said["step"], errno.ENOSPC, cause, mend)
 
 
-BUILD, SEAL, USER = "build the lab's file system", "make the host read-only", "make a user namespace"
+SEAL, USER, PROC, TMPFS = (
+    "make the host read-only", "make a user namespace", "mount a fresh /proc", "mount a tmpfs for the lab's root"
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("error", [errno.EPERM, errno.ENOSYS])
@@ -157,10 +174,10 @@ BUILD, SEAL, USER = "build the lab's file system", "make the host read-only", "m
     ("call", "steps"),
     [
         ("unshare", (USER, "make Python readable for the lab")),
-        ("mount", (BUILD, "make Python readable for the lab")),
+        ("mount", (TMPFS, "make Python readable for the lab")),
         ("mount_setattr", (SEAL,)),
-        ("pivot_root", (BUILD,)),
-        ("umount2", (BUILD,)),
+        ("pivot_root", ("make that its root",)),
+        ("umount2", ("make that its root",)),
         ("sethostname", ("name the host",)),
         ("pidfd_open", ()),
     ],
@@ -177,6 +194,7 @@ def test_a_seccomp_filter(call, error, steps):
     assert "filter" in said["cause"] or "container" in said["cause"], said
     assert "container" in said["mend"] or "docker" in said["mend"]
     assert errno.errorcode[error] in said["text"] or os.strerror(error) in said["text"]
+    assert_doctor_finds_the_same(said)
 
 
 MASK = """
@@ -204,7 +222,7 @@ def test_a_masked_proc(source, target):
     if not os.path.exists(target):
         pytest.skip(f"this kernel has no {target}")
     said = attempt(MASK, source, target)
-    step, number = BUILD, errno.EPERM
+    step, number = PROC, errno.EPERM
     if (source, target) == ("tmpfs", "/proc/sys"):  # there is no limit to write to
         step, number = "forbid cgroup namespaces", errno.ENOENT
     assert_refused(said, step, number, "parts of its /proc are masked", "unmask=ALL")

@@ -36,6 +36,7 @@ from ..linux import (
     unshare,
 )
 from . import protocol, rootfs
+from .steps import begin, begun
 
 HOST_NAME = "server"
 SHELL = "/bin/bash"
@@ -61,25 +62,20 @@ if TYPE_CHECKING:
 TIOCSPTLCK, TIOCGPTPEER = 0x40045431, 0x5441  # <asm/ioctls.h> of x86-64 and arm64: ioctl_tty(2), Linux 4.13
 
 
-class Step:
-    """The step of the way into the lab that is being tried: `refused` names it when the kernel says no."""
-
-    now = "watch the notebook's kernel"
-
-
 def main(control_fd: int, python: str, package: str) -> NoReturn:
     """`python`: prefix of a Python outside /usr, or ""; `package`: the folder of labkit."""
     os.set_inheritable(control_fd, False)  # no shell shall have it
     os.umask(0o022)  # and none the notebook's
     control = socket(fileno=control_fd)
     try:
+        begin("watch the notebook's kernel")
         notebook = pidfd_open(os.getppid())
-        Step.now = "leave the session's keyring"
+        begin("leave the session's keyring")
         join_session_keyring()
-        Step.now = "read labkit"
+        begin("read labkit")
         kit = _read_kit(package)
         _leave_the_host(python)
-        Step.now = "start PID 1 of the lab"
+        begin("start PID 1 of the lab")
         pid = clone(_pid_1, SIGCHLD, control, notebook, python, kit)
     except OSError as error:
         _refuse(control, error)
@@ -101,25 +97,25 @@ def _leave_the_host(python: str) -> None:
     """Twice into new user and mount namespaces: in the first the host is sealed, in the second the seal is locked."""
     if by_root := _is_root_of_the_host():
         if python:
-            Step.now = "make Python readable for the lab"
+            begin("make Python readable for the lab")
             unshare(CLONE_NEWNS)
             rootfs.stage(python)
-        Step.now = "become an unprivileged user"
+        begin("become an unprivileged user")
         os.setgroups([])
         os.setresgid(UNPRIVILEGED, UNPRIVILEGED, UNPRIVILEGED)
         os.setresuid(UNPRIVILEGED, UNPRIVILEGED, UNPRIVILEGED)
         prctl(PR_SET_DUMPABLE, 1)  # changing the uid cleared it, and /proc/self would belong to root
-    Step.now = "make a user namespace"
+    begin("make a user namespace")
     _enter_user_namespace(CLONE_NEWNS)
-    Step.now = "forbid cgroup namespaces"  # in one, lab root could mount cgroup2, and kill by it what shares our cgroup
+    begin("forbid cgroup namespaces")  # in one, lab root could mount cgroup2, and kill by it what shares our cgroup
     with open("/proc/sys/user/max_cgroup_namespaces", "w") as file:
         file.write("0")
     if python and not by_root:
-        Step.now = "make Python readable for the lab"
+        begin("make Python readable for the lab")
         rootfs.stage(python)
-    Step.now = "make the host read-only"
+    begin("make the host read-only")
     rootfs.seal()
-    Step.now = "make the lab's namespaces"
+    begin("make the lab's namespaces")
     _enter_user_namespace(CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET)
 
 
@@ -131,6 +127,7 @@ def _is_root_of_the_host() -> bool:
 def _enter_user_namespace(others: int) -> None:
     uid, gid = os.geteuid(), os.getegid()
     unshare(CLONE_NEWUSER | others)
+    begin("map the ids of that namespace")
     for name, content in (("setgroups", "deny"), ("uid_map", f"0 {uid} 1"), ("gid_map", f"0 {gid} 1")):
         with open(f"/proc/self/{name}", "w") as file:
             file.write(content)
@@ -162,9 +159,8 @@ def _pid_1(control: socket, notebook: int, python: str, kit: dict[str, bytes]) -
             file.write("1000")  # where memory gets short, the lab goes first, and with PID 1 the memory of its tmpfs
         with open("/proc/self/comm", "w") as file:
             file.write("agent")
-        Step.now = "name the host"
+        begin("name the host")
         sethostname(HOST_NAME)
-        Step.now = "build the lab's file system"
         nonce = os.urandom(6).hex()
         rootfs.build(python, kit, nonce)
         pts = os.open("/dev/pts", os.O_PATH | os.O_CLOEXEC)
@@ -176,7 +172,7 @@ def _pid_1(control: socket, notebook: int, python: str, kit: dict[str, bytes]) -
 
 def _refuse(control: socket, error: OSError) -> NoReturn:
     said = error if isinstance(error, SyscallError) else f"{errno.errorcode.get(error.errno or 0, '')} {error}"
-    protocol.send(control, "refused", Step.now, error.errno, said)
+    protocol.send(control, "refused", error.errno, said, *begun)
     os._exit(1)
 
 

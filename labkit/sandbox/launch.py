@@ -13,6 +13,10 @@ import threading
 
 from . import protocol
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 START_SECONDS = 20.0  # the agent needs 0.05 s: this is for a machine that is far too busy
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 INTERPRETER = re.compile(rb"(/[!-~]+/ld-[!-~]+)\0")
@@ -25,11 +29,13 @@ main(int(sys.argv[1]), sys.argv[2], sys.argv[3])
 
 
 class Refused(Exception):
-    """The agent did not get into its lab: the `step` it was at, the `errno` (0: none), and what was `said`."""
+    """The agent did not get into its lab: the steps `begun`, the last of them the refused one; the `errno` (0: none),
+    and what was `said`.
+    """
 
-    def __init__(self, step: str, errno: int, said: str) -> None:
-        self.step, self.errno, self.said = step, errno, said
-        super().__init__(f"{step}: {said}")
+    def __init__(self, begun: Sequence[str], errno: int, said: str) -> None:
+        self.begun, self.errno, self.said = tuple(begun), errno, said
+        super().__init__(f"{begun[-1]}: {said}")
 
 
 class Ended(Exception):
@@ -51,7 +57,7 @@ class Sandbox:
         try:
             self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         except OSError as error:
-            raise Refused("make a socket", error.errno or 0, str(error)) from None
+            raise Refused(["make a socket"], error.errno or 0, str(error)) from None
         self._control.settimeout(START_SECONDS)
         arguments = [os.path.dirname(PACKAGE), str(theirs.fileno()), python, PACKAGE]
         try:
@@ -68,7 +74,7 @@ class Sandbox:
                 )
         except OSError as error:
             self._control.close()
-            raise Refused("start Python for the agent", error.errno or 0, str(error)) from None
+            raise Refused(["start Python for the agent"], error.errno or 0, str(error)) from None
         self.guard = self._agent.pid
         try:
             while not (self.pid and self.nonce):
@@ -81,16 +87,16 @@ class Sandbox:
         try:
             fields, _ = protocol.receive(self._control)
         except TimeoutError:
-            raise Refused("start in time", 0, f"no word from the agent in {START_SECONDS:.0f} s") from None
+            raise Refused(["start in time"], 0, f"no word from the agent in {START_SECONDS:.0f} s") from None
         match fields:
             case ["started", pid] if pid.isdecimal():
                 self.pid = int(pid)
             case ["ready", nonce]:
                 self.nonce = nonce
-            case ["refused", step, errno, said] if errno.isdecimal():
-                raise Refused(step, int(errno), said)
+            case ["refused", errno, said, *begun] if errno.isdecimal() and begun:
+                raise Refused(begun, int(errno), said)
             case _:
-                raise Refused("start", 0, self._last_words() or f"the agent said {fields}")
+                raise Refused(["start"], 0, self._last_words() or f"the agent said {fields}")
 
     def open_terminal(self, rows: int, columns: int) -> tuple[int, int]:
         """Start a shell in the lab: the master of its PTY, and a pidfd of it.

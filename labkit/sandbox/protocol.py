@@ -4,7 +4,7 @@ Plain fields and no pickle or JSON: the lab's root may take the agent over, so t
 And `_socket`, the C half of socket: the other half imports for longer than all the rest of the agent.
 
     kernel → agent    open ROWS COLUMNS
-    agent → kernel    started PID | ready NONCE | refused STEP ERRNO TEXT
+    agent → kernel    started PID | ready NONCE | refused ERRNO TEXT STEP … (the last one is the refused)
                       opened (with the PTY's master and a pidfd of its shell) | failed ERRNO TEXT
 """
 

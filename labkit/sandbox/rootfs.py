@@ -27,6 +27,7 @@ from ..linux import (
     pivot_root,
     umount2,
 )
+from .steps import begin
 
 ROOT_LIMITS = "size=256m,nr_inodes=64k,mode=755"
 DEV_LIMITS = "size=1m,nr_inodes=1k,mode=755"
@@ -127,6 +128,7 @@ def seal() -> None:
 
 def build(python: str, kit: dict[str, bytes], nonce: str) -> None:
     """Build the lab's root in a tmpfs and pivot into it. `kit`: files of labkit for the lab's own Python."""
+    begin("mount a tmpfs for the lab's root")
     mount("tmpfs", NEW_ROOT, "tmpfs", 0, ROOT_LIMITS)
     os.chdir(NEW_ROOT)
     for path in DIRECTORIES:
@@ -134,6 +136,7 @@ def build(python: str, kit: dict[str, bytes], nonce: str) -> None:
     os.chmod("./root", 0o700)
     os.chmod("./tmp", 0o1777)
     os.chmod("./var/tmp", 0o1777)
+    begin("borrow the host's programs")
     _borrow()
     if python:
         os.mkdir("." + PYTHON)
@@ -145,7 +148,9 @@ def build(python: str, kit: dict[str, bytes], nonce: str) -> None:
     for name, script in programs.items():
         _write(f".{KIT}/bin/{name}", script)
         os.chmod(f".{KIT}/bin/{name}", 0o755)
+    begin("mount a fresh /proc")
     mount("proc", "./proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    begin("make devices and PTYs")
     _devices()
     for link, target in LINKS.items():
         os.symlink(target, "." + link)
@@ -158,6 +163,7 @@ def build(python: str, kit: dict[str, bytes], nonce: str) -> None:
             os.symlink(f"/run/host/etc/{name}", f"./etc/{name}")
         except FileExistsError:  # one of FILES: the lab has its own
             pass
+    begin("make that its root")
     pivot_root(".", ".")  # the old root is now on top of the new one: pivot_root(2), NOTES
     umount2(".", MNT_DETACH)
     os.chdir("/")
