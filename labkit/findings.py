@@ -12,9 +12,9 @@ ANSWERS = {
     1: "No: this machine can not run a lab yet.",
     3: "Yes, a lab can run; but something that the lessons use is missing.",
 }
-MARKS = {True: "yes", False: "NO", None: "-"}
+MARKS = {True: "yes", False: "NO", None: "not tried"}
+SHORT = MARKS | {None: "-"}
 LASTS = {True: "yes", False: "no; to keep it, write it to a file in /etc/sysctl.d/", None: ""}
-HEADS = ("", "what", "why", "what to do", "lasts over a reboot")
 
 
 @dataclass(frozen=True)
@@ -60,29 +60,40 @@ class Checkup:
         printer.text(str(self))
 
     def _repr_html_(self) -> str:
-        shown = len(HEADS) if self.status else 2  # where all is well, there is nothing to explain
-        heads = "".join(f'<th scope="col" style="{LEFT}">{head}</th>' for head in HEADS[:shown])
-        rows = "".join(f"<tr>{''.join(_cells(finding)[:shown])}</tr>" for finding in self.findings)
-        return f"<p>{escape(ANSWERS[self.status])}</p><table><tr>{heads}</tr>{rows}</table>"
+        troubles = "".join(_trouble(finding) for finding in self.findings if finding.ok is False)
+        others = [finding for finding in self.findings if finding.ok is not False]
+        rows = "".join(
+            f"<tr><td {CELL}>{MARKS[each.ok]}</td><td {CELL}>{escape(each.what)}</td></tr>" for each in others
+        )
+        passed = sum(finding.ok is True for finding in others)
+        summary = f"{passed} things are well" + (f", {len(others) - passed} were not tried" if others[passed:] else "")
+        return (
+            f"<p><strong>{escape(ANSWERS[self.status])}</strong></p>{troubles}"
+            f"<details><summary>{summary}</summary><table>{rows}</table></details>"
+        )
 
 
-LEFT = "text-align:left;vertical-align:top"
-LONG = f"{LEFT};white-space:pre-wrap;overflow-wrap:anywhere"
+def _details(finding: Finding) -> dict[str, str]:
+    details = {"why": finding.why, "what to do": finding.mend, "lasts over a reboot": LASTS[finding.lasts]}
+    return {name: detail for name, detail in details.items() if detail}
 
 
 def _text(finding: Finding) -> str:
-    details = {"why": finding.why, "do": finding.mend, "lasts over a reboot": LASTS[finding.lasts]}
-    lines = [f"  {MARKS[finding.ok]:<4} {finding.what}"]
-    for name, detail in details.items():
-        if detail:
-            lines.append(f"         {name}: " + detail.replace("\n", "\n             "))
+    lines = [f"  {SHORT[finding.ok]:<4} {finding.what}"]
+    for name, detail in _details(finding).items():
+        lines.append(f"         {name}: " + detail.replace("\n", "\n             "))
     return "\n".join(lines)
 
 
-def _cells(finding: Finding) -> list[str]:
-    mark = MARKS[finding.ok]
-    return [
-        f'<td style="{LEFT}">{f"<strong>{mark}</strong>" if finding.ok is False else mark}</td>',
-        f'<th scope="row" style="{LEFT};font-weight:normal">{escape(finding.what)}</th>',
-        *(f'<td style="{LONG}">{escape(text)}</td>' for text in (finding.why, finding.mend, LASTS[finding.lasts])),
-    ]
+def _trouble(finding: Finding) -> str:
+    """Why and what to do stand below each other: a table of five columns is not read in a narrow window."""
+    head = f'<tr><th {HEAD} scope="col">NO</th><th {CELL} scope="col">{escape(finding.what)}</th></tr>'
+    rows = "".join(
+        f'<tr><th {HEAD} scope="row">{name}</th><td {CELL}>{escape(detail)}</td></tr>'
+        for name, detail in _details(finding).items()
+    )
+    return f"<table>{head}{rows}</table>"
+
+
+HEAD = 'style="text-align:left;vertical-align:top"'
+CELL = 'style="text-align:left;vertical-align:top;white-space:pre-wrap;overflow-wrap:anywhere"'
