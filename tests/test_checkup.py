@@ -136,20 +136,20 @@ def deeper():
         with open(f"/proc/self/{{name}}", "w") as file:
             file.write(content)
 answers = []
-for _ in range(40):
-    found = doctor()
-    answers.append([found.able, next((f.why for f in found.findings if f.ok is False), "")])
-    if not found.able:
-        break
-    for thread in threading.enumerate():  # those that read the terminals: unshare(2) refuses while there are any
-        if thread is not threading.main_thread():
-            thread.join()
+for level in range(40):
+    if level > 27:
+        found = doctor()
+        answers.append([found.able, next((f.why for f in found.findings if f.ok is False), "")])
+        if not found.able:
+            break
+    while len(os.listdir("/proc/self/task")) > 1:  # readers of terminals: unshare(2) refuses them
+        os.sched_yield()
     deeper()
 print(json.dumps(answers))
 """
     *before, last = json.loads(Family().run(program))
     assert all(able for able, _ in before)
-    assert 25 < len(before) <= 32
+    assert before
     assert "nested 32 deep" in last[1]
 
 
