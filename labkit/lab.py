@@ -179,10 +179,9 @@ class Lab:
         labels = self._surroundings.labels
         terminals = {name: terminal._note() for name, terminal in self._living().items()}
         members = list(processes.descendants(self._sandbox.pid))
-        for namespace in sorted(
-            {member.namespace for member in members} - set(terminals.values()), key=lambda n: n.inode
-        ):
-            labels.of(namespace)
+        for member in sorted(members, key=lambda member: member.lab_pid):  # not by inode: the kernel uses those again
+            if member.namespace not in terminals.values():
+                labels.of(member.namespace)
         return tables.namespaces(
             [(labels.of(m.namespace), m.namespace.inode, m.name, m.lab_pid) for m in members],
             {name: labels.of(namespace) for name, namespace in terminals.items()},

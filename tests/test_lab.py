@@ -288,6 +288,20 @@ def test_labels_are_given_in_order_of_appearance(lab):
     assert lab.namespaces().index.tolist() == ["A", "B"]
 
 
+def test_namespaces_that_are_seen_together_are_labelled_in_the_order_of_their_pids(lab):
+    """The kernel gives the lowest free inode number: that of one that has ended may be a later one's, and lower."""
+    three = "while (($(lsns --noheadings --type mnt | wc -l) != 3)); do :; done"
+    lab.left.run("unshare -m sleep 60 & first=$!")
+    lab.left.run("unshare -m sleep 60 &")
+    lab.left.run(three)
+    lab.left.run("kill $first; wait $first; unshare -m sleep 60 &")
+    lab.left.run(three)
+    table = lab.namespaces()
+    pids = [int(row.split()[-1]) for row in table.processes[1:]]
+    assert table.index.tolist() == ["A", "B", "C"]
+    assert pids == sorted(pids)
+
+
 def leave_by_exit(lab):
     lab.left.run("unshare -m /bin/bash")
     label, inode = lab.left.run("true").label, lab.left.namespace.inode
