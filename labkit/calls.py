@@ -119,6 +119,8 @@ def _words(name: str, arguments: tuple[str, ...]) -> str:
             return f"{'make a copy of' if copied else 'take hold of'} the mount at {_plain(path)}"
         case "move_mount", (_, _, _, target, *_):
             return f"put the mount at {_plain(target)}"
+        case "mount_setattr", ("-1", "NULL", *_):  # mount(8) since util-linux 2.39: EINVAL is the answer it hopes for
+            return "a change of no mount, to find out whether the kernel has this call"
         case "mount_setattr", (_, path, _, attributes, *_):
             where = f" at {_plain(path)}" if _plain(path) else ""  # else the descriptor says which
             return f"change the mount{where}: {attributes.strip('{}')}"

@@ -45,6 +45,8 @@ def test_lines_are_taken_apart_in_the_order_in_which_they_began():
         ('open_tree(AT_FDCWD, "/tmp", OPEN_TREE_CLONE|AT_RECURSIVE) = 3', "make a copy of the mount at /tmp"),
         ('mount_setattr(4, "", AT_EMPTY_PATH, {attr_set=MOUNT_ATTR_RDONLY}, 32) = 0',
          "change the mount: attr_set=MOUNT_ATTR_RDONLY"),
+        ("mount_setattr(-1, NULL, 0, NULL, 0) = -1 EINVAL (Invalid argument)",
+         "refused: a change of no mount, to find out whether the kernel has this call"),
         ('mount("/a", "/b", NULL, MS_MOVE, NULL) = 0', "move the mount at /a to /b"),
         ('mount("none", "/", NULL, MS_REC|MS_SLAVE, NULL) = 0', "make the mount at / and all below it a slave"),
         ('mount("t", "/m", "tmpfs", 0, "size=1m") = 0', "mount a tmpfs at /m with size=1m"),

@@ -7,7 +7,7 @@ import pytest
 from labkit import Lab
 
 PROGRAM = """
-import json, os, sys
+import ctypes, json, os, sys
 from errno import errorcode
 from labkit.linux import *
 from labkit.linux import mountinfo
@@ -56,6 +56,12 @@ def pivot(new_root, put_old, shared=None):
 def hold_itself():
     mount("/proc/self/ns/mnt", "/tmp/file", None, MS_BIND)
 
+def hold_itself_by_the_newer_calls():
+    libc = ctypes.CDLL(None, use_errno=True)
+    tree = libc.syscall(428, AT_FDCWD, b"/proc/self/ns/mnt", 1)  # open_tree, OPEN_TREE_CLONE
+    libc.syscall(429, tree, b"", AT_FDCWD, b"/tmp/file", 4)  # move_mount, MOVE_MOUNT_F_EMPTY_PATH
+    return errorcode[ctypes.get_errno()]
+
 def remount_a_tmpfs_of_which_all_is_said_again():
     mount("tmpfs", "/mnt", "tmpfs")
     said = next(m for m in mountinfo.read() if m.mount_point == "/mnt").super_options
@@ -101,6 +107,7 @@ ANSWERS = {
     ("pivot", "/mnt", "/mnt/old"): None,
     ("pivot", "/mnt", "/mnt"): None,
     ("hold_itself",): "EINVAL",
+    ("hold_itself_by_the_newer_calls",): "ELOOP",
     ("remount_a_tmpfs_of_which_all_is_said_again",): "EINVAL",
 }
 
