@@ -2,15 +2,16 @@
 # make bench  the table of figures          make notebooks  run the lessons again, and keep what they print
 # make screen   build the page side of the screen again (needs node and npm)
 # make picture  take the picture of the README again (needs chromium)   make clean      away with the environment
+# make box      a Debian 13 for `vagrant up` with libvirt               make vm-test    boot it for real (needs root)
 #
 # The environment is .venv, from the versions in constraints.txt. Another Python: make lab PYTHON=python3.13
 
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
-	$(BIN)/python -m pip install --quiet
+	$(BIN)/python -m pip --quiet
 
-.PHONY: lab test bench notebooks picture screen clean
+.PHONY: lab test bench notebooks picture screen box vm-test clean
 
 # For example: make lab ARGS="--port 9000 --no-browser"
 lab: .venv/.installed
@@ -34,8 +35,17 @@ notebooks: .venv/.installed-dev
 screen:
 	cd labkit/screen/js && npm ci --ignore-scripts && npm run check && npm run build
 
+# Python's packages are fetched here, with this machine's settings, and installed in the box without a network.
+box: .venv/.installed
+	rm -rf build/wheels
+	$(PIP) download --python-version 3.13 --only-binary=:all: --dest build/wheels . hatchling
+	vm/make-box
+
+vm-test: .venv/.installed
+	@$(BIN)/python -m tools.vm_test
+
 clean:
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv build .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 .venv/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("labkit needs Python 3.11 or newer, and " \
@@ -45,9 +55,9 @@ clean:
 	  exit 1; }
 	@echo "Making the environment in .venv: a minute or two, once."
 	@$(PYTHON) -m venv .venv
-	@$(PIP) --editable .
+	@$(PIP) install --editable .
 	@touch $@
 
 .venv/.installed-dev: .venv/.installed
-	@$(PIP) --editable '.[dev]'
+	@$(PIP) install --editable '.[dev]'
 	@touch $@
