@@ -3,6 +3,7 @@
 # make screen   build the page side of the screen again (needs node and npm)
 # make picture  take the picture of the README again (needs chromium)   make clean      away with the environment
 # make box      a Debian 13 for `vagrant up` with libvirt               make vm-test    boot it for real (needs root)
+# make fresh-root SUITE=trixie   follow the README in a fresh Debian of that suite (needs root and mmdebstrap)
 #
 # The environment is .venv, from the versions in constraints.txt. Another Python: make lab PYTHON=python3.13
 
@@ -11,7 +12,7 @@ BIN := .venv/bin
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
 	$(BIN)/python -m pip --quiet
 
-.PHONY: lab test bench notebooks picture screen box vm-test clean
+.PHONY: lab test bench notebooks picture screen box vm-test fresh-root clean
 
 # For example: make lab ARGS="--port 9000 --no-browser"
 lab: .venv/.installed
@@ -43,6 +44,9 @@ box: .venv/.installed
 
 vm-test: .venv/.installed
 	@$(BIN)/python -m tools.vm_test
+
+fresh-root: .venv/.installed
+	@$(BIN)/python -m tools.fresh_root $(SUITE)
 
 clean:
 	rm -rf .venv build .mypy_cache .pytest_cache .ruff_cache .hypothesis

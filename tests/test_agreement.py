@@ -11,6 +11,8 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from rattler import MatchSpec
+from rattler.exceptions import InvalidMatchSpecError
 
 ROOT = Path(__file__).resolve().parent.parent
 REGISTRY = re.compile(
@@ -31,6 +33,15 @@ def test_the_conda_environment_has_the_same_names_and_bounds():
     python = Requirement(f"python {PYPROJECT['project']['requires-python']}")
     assert {as_pair(Requirement(line)) for line in conda} == {as_pair(line) for line in [python, *DEPENDENCIES]}
     assert (pip, from_pip) == ("pip", {"pip": ["--editable ."]})
+
+
+def test_conda_can_read_every_line_of_its_environment():
+    """Strictly, as conda-forge's solvers read a match spec: syntax alone. It was not solved against conda-forge."""
+    *conda, _pip, _from_pip = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    for line in conda:
+        assert str(MatchSpec(line, strict=True)).split()[0] == line.split()[0]
+    with pytest.raises(InvalidMatchSpecError):
+        MatchSpec("pandas >=3.0,<4 anything else", strict=True)
 
 
 def test_every_pin_is_exact_and_they_are_in_order():

@@ -5,6 +5,7 @@ whatever death, the machine and its networks end too. Its files are below build/
 SIGKILL, by the next run.
 """
 
+import json
 import os
 import re
 import shlex
@@ -130,6 +131,14 @@ def inside() -> int:
         )
         check("it fails, as labkit doctor does", said.split()[-1] == "1", said.split()[-1])
 
+    with stage("labkit doctor, and its mends"):
+        for name in ("kernel.unprivileged_userns_clone", "user.max_user_namespaces", "user.max_mnt_namespaces"):
+            guest(f"sysctl --quiet --write {name}=0")
+            refused = doctors_first("student")
+            check(f"{name}=0 is named", f"{name} is 0" in refused["why"], refused["why"].splitlines()[0])
+            guest(refused["mend"])
+            check(f"and mended by: {refused['mend']}", guest("labkit doctor", "student").startswith("Yes"))
+
     with stage("vagrant destroy"):
         vagrant("destroy", "--force")
         check("no machine is left", virsh("list", "--all", "--name") == [])
@@ -200,6 +209,13 @@ def guest(script: str, user: str = "root") -> str:
     """Run a command in the machine and return what it printed."""
     command = ["vagrant", "ssh", "--command", as_user(script, user)]
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+def doctors_first(user: str) -> dict[str, str]:
+    """Return what `labkit doctor` finds first that is not well."""
+    found = json.loads(guest("labkit doctor --json; true", user))
+    bad: dict[str, str] = next(finding for finding in found["findings"] if finding["ok"] is False)
+    return bad
 
 
 def as_user(script: str, user: str) -> str:
