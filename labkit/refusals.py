@@ -31,7 +31,7 @@ DOCKER_OPTIONS = (
     "--security-opt seccomp=container/seccomp.json --security-opt apparmor=unconfined "
     "--security-opt systempaths=unconfined"
 )
-PODMAN_OPTIONS = "--security-opt unmask=ALL"
+PODMAN_OPTIONS = "--security-opt seccomp=container/seccomp.json --security-opt unmask=ALL"
 # What lets a lab in, for each place that forbids it.
 CONTAINERS = {
     "Docker": f"docker run {DOCKER_OPTIONS} …    (container/run in the kit does it)",

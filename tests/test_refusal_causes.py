@@ -217,6 +217,9 @@ RECORDED = [
     ),
     Recorded("Docker, /proc", M, in_place("Docker", False), PROC, EPERM, f"this is Docker: {MASKED}", DOCKER),
     Recorded("rootless Podman", M, in_place("Podman"), PROC, EPERM, f"this is Podman: {MASKED}", "unmask=ALL"),
+    # Podman 4.3.1, crun 1.8.1, Linux 6.18, rootless, each time with one option left out:
+    Recorded("Podman, no profile", M, in_place("Podman"), "name the host", EPERM, FILTER, "container/seccomp.json"),
+    Recorded("Podman, no unmask", M, in_place("Podman"), "forbid cgroup namespaces", errno.EROFS, MASKED, "unmask=ALL"),
     Recorded("Kubernetes", R, in_place("Kubernetes"), NAMESPACE, EPERM, FILTER, "hostUsers: false"),
     Recorded("Kubernetes, /proc", R, in_place("Kubernetes", False), PROC, EPERM, MASKED, "procMount: Unmasked"),
     Recorded("Codespaces", R, in_place("Codespaces"), NAMESPACE, EPERM, FILTER, "runArgs"),
