@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.error import URLError
 from urllib.request import urlopen
 
 from labkit.linux import CLONE_NEWNS, MS_PRIVATE, MS_REC, mount, unshare
@@ -127,14 +128,28 @@ def wait_until_jupyterlab_answers() -> None:
     command = as_the_user("make", "lab")
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as lab:
         assert lab.stdout
-        for line in lab.stdout:
-            print(line, end="", flush=True)
-            if found := ADDRESS.search(line):
-                with urlopen(found[0].replace("/lab", "/api/status", 1)) as answer:
-                    print(f"JupyterLab answers: {answer.status} {answer.read().decode()}")
-                lab.kill()
-                return
+        try:
+            for line in lab.stdout:
+                print(line, end="", flush=True)
+                if found := ADDRESS.search(line):
+                    print(f"JupyterLab answers: {answer(found[0].replace('/lab', '/api/status', 1), seconds=30)}")
+                    return
+        finally:
+            lab.kill()
     sys.exit(f"make lab ended with status {lab.returncode}, and printed no address.")
+
+
+def answer(address: str, seconds: float) -> str:
+    """Ask there until somebody listens: Jupyter Server 2.21 prints its address before it does."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            with urlopen(address) as said:
+                return f"{said.status} {said.read().decode()}"
+        except URLError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.1)
 
 
 if __name__ == "__main__":
