@@ -66,7 +66,7 @@ class Checkup:
             f"<tr><td {CELL}>{MARKS[each.ok]}</td><td {CELL}>{escape(each.what)}</td></tr>" for each in others
         )
         passed = sum(finding.ok is True for finding in others)
-        summary = f"{passed} things are well" + (f", {len(others) - passed} were not tried" if others[passed:] else "")
+        summary = f"well: {passed}" + (f", not tried: {len(others) - passed}" if others[passed:] else "")
         return (
             f"<p><strong>{escape(ANSWERS[self.status])}</strong></p>{troubles}"
             f"<details><summary>{summary}</summary><table>{rows}</table></details>"

@@ -374,13 +374,13 @@ def test_in_a_notebook_what_is_wrong_comes_first_and_the_rest_is_folded():
         ["yes", "one"],
         ["not tried", "four"],
     ]
-    assert "<details><summary>1 things are well, 1 were not tried</summary><table><tr><td" in html
+    assert "<details><summary>well: 1, not tried: 1</summary><table><tr><td" in html
 
 
 def test_where_all_is_well_a_sentence_is_seen_and_the_rest_is_folded():
     html = Checkup((WELL, WELL))._repr_html_()
     assert Cells(html).rows == [["yes", "one"]] * 2
-    assert "</strong></p><details><summary>2 things are well</summary>" in html
+    assert "</strong></p><details><summary>well: 2</summary>" in html
 
 
 def test_the_command_prints_it_and_exits_with_its_status(capsys):
