@@ -20,10 +20,9 @@ def wheel(tmp_path_factory):
     directory = tmp_path_factory.mktemp("wheel")
     # From the source distribution, as `pip install` of that would do it.
     program = f"""
-import os, tarfile
+import shutil
 from hatchling.build import build_sdist
-with tarfile.open({str(directory)!r} + "/" + build_sdist({str(directory)!r})) as archive:
-    archive.extractall({str(directory)!r}, filter="data")
+shutil.unpack_archive({str(directory)!r} + "/" + build_sdist({str(directory)!r}), {str(directory)!r})
 """
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True)
     [source] = [path for path in directory.iterdir() if path.is_dir()]

@@ -291,6 +291,8 @@ for name in os.listdir("/"):
         mount(f"/{{name}}", f"/mnt/{{name}}", None, MS_BIND | MS_REC)
 mount("tmpfs", "/mnt/run", "tmpfs")
 open("/mnt{marker}", "w").close()
+mount("tmpfs", "/mnt/etc", "tmpfs")  # a Debian from mmdebstrap has no /etc/hosts
+open("/mnt/etc/hosts", "w").close()
 places = []
 os.chroot("/mnt")
 places.append(Host.read().place)
