@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -14,8 +13,9 @@ from jupyter_core.paths import jupyter_config_path, jupyter_path
 from . import serving
 from .errors import LabError, LabRefused
 from .findings import Checkup, Finding
-from .host import Host
-from .lab import Lab
+from .host import PATH, Host, version
+from .lab import OPEN, Lab
+from .refusals import KERNEL, UNSHARES_PROFILE, too_few_namespaces
 
 # The parts of a lab, by the step of the agent that each begins with; another step belongs to the part before it.
 FIRST = "a process that builds the lab"
@@ -32,7 +32,7 @@ PARTS = {
     "make that its root": "a root of its own, by pivot_root",
 }
 SHELL = "a shell on a PTY in each terminal"
-END = "its end, which leaves no process, mount or file"
+END = "its end, which leaves no process of it"
 
 
 class Use(NamedTuple):
@@ -42,6 +42,7 @@ class Use(NamedTuple):
     lines: Sequence[str]
     needed: bool = True
     mend: str = ""
+    lasts: bool | None = None
 
 
 SEES = "grep -q ' /mnt ' /proc/mounts"
@@ -49,6 +50,8 @@ USES = (
     Use(
         "a mount that one mount namespace alone sees",
         [f'unshare -m sh -c "mount -t tmpfs tmpfs /mnt && {SEES}" && ! {SEES}'],
+        mend=UNSHARES_PROFILE,
+        lasts=True,
     ),
     Use("Python and labkit.linux in the lab", ["python3 -c 'from labkit.linux import clone'"], needed=False),
     Use(
@@ -60,6 +63,7 @@ USES = (
         needed=False,
         mend="sudo modprobe overlay, where the kernel has it as a module (and is Linux 5.11 or newer); "
         "only lesson 06 uses it",
+        lasts=False,
     ),
 )
 SECONDS = 10.0  # for a line that needs 0.01 s
@@ -75,13 +79,10 @@ PROGRAMS = {
     "mount": "mount",
 }
 HEADERS = "/usr/include"
-WHERE = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
 
-KERNEL = (5, 14)
 MACHINES = ("x86_64", "aarch64")
 MEMORY = 512 << 20  # measured: JupyterLab takes 97 MiB and a lesson's kernel 126 MiB; a lab's files at most 256 MiB
-LIMITS = {"RLIMIT_NPROC": 200, "RLIMIT_NOFILE": 256}  # for JupyterLab and a few labs
-NAMESPACES = 32  # of each kind, likewise
+LIMITS = {"RLIMIT_NPROC": ("u", "nproc", 200), "RLIMIT_NOFILE": ("n", "nofile", 256)}  # for JupyterLab and a few labs
 EXTENSIONS = {"anywidget": "anywidget", "@jupyter-widgets/jupyterlab-manager": "jupyterlab-widgets"}
 
 
@@ -104,9 +105,9 @@ def _lab() -> Iterator[Finding]:
             yield _fact(END, left and f"left: {', '.join(left)}", "report it, with this whole message")
     except LabRefused as refused:
         yield from _refused(refused, [*parts, SHELL])
-    except LabError as error:  # there was a lab, and no shell in it
+    except LabError as error:  # there was a lab, and its shells gave no prompt
         yield from (Finding(part, True) for part in parts)
-        yield Finding(SHELL, False, str(error))
+        yield Finding(SHELL, False, str(error), "see whether /bin/bash runs here; else report it, with this message")
 
 
 def _refused(refused: LabRefused, parts: Sequence[str]) -> Iterator[Finding]:
@@ -114,6 +115,8 @@ def _refused(refused: LabRefused, parts: Sequence[str]) -> Iterator[Finding]:
     for step in refused.begun:
         part = PARTS.get(step, part)
         passed.add(part)
+    if refused.step == OPEN:
+        part, passed = SHELL, set(parts)
     refusal = refused.refusal
     why = f"{refusal.cause}\nThe lab could not {refused.step}; the kernel said: {refused.said}"
     for each in parts:
@@ -131,7 +134,7 @@ def _uses(lab: Lab) -> Iterator[Finding]:
         if failed:
             yield Finding(use.what, None, needed=use.needed)
         else:
-            yield _fact(use.what, trouble, use.mend, needed=use.needed)
+            yield _fact(use.what, trouble, use.mend, lasts=use.lasts, needed=use.needed)
         failed = failed or bool(trouble)
 
 
@@ -149,22 +152,28 @@ def _first_failure(lab: Lab, lines: Sequence[str]) -> str:
 
 
 def _facts(host: Host) -> Iterator[Finding]:
-    numbers = tuple(map(int, re.findall(r"\d+", host.release)[:2]))
-    yield _fact("Linux 5.14 or newer", numbers < KERNEL and f"this is Linux {host.release}", "boot a newer kernel")
+    yield _fact(
+        "Linux 5.14 or newer",
+        version(host.release) < KERNEL and f"this is Linux {host.release}",
+        "boot a newer kernel",
+        needed=False,
+    )
     yield _fact(
         "a processor whose system calls labkit.linux knows",
         host.machine not in MACHINES and f"this is {host.machine}, and it knows {' and '.join(MACHINES)}",
         "use such a machine",
+        needed=False,
     )
     yield _programs(host)
     yield _fact(
         f"{MEMORY >> 20} MiB of free memory",
-        host.memory < MEMORY and f"{host.memory >> 20} MiB are free",
+        host.memory is not None and host.memory < MEMORY and f"{host.memory >> 20} MiB are free",
         "close other programs",
         needed=False,
     )
     yield _limits(host)
-    yield _fact("a place for the sockets of Jupyter's kernels", serving.runtime_obstacle() or "", needed=False)
+    why, mend = serving.runtime_obstacle() or ("", "")
+    yield _fact("a place for the sockets of Jupyter's kernels", why, mend, needed=False)
     yield from _page()
 
 
@@ -174,12 +183,12 @@ def _fact(what: str, trouble: object, mend: str = "", *, lasts: bool | None = No
 
 
 def _programs(host: Host) -> Finding:
-    missing = [name for name in PROGRAMS if not (shutil.which(name, path=WHERE) or os.path.exists(f"{HEADERS}/{name}"))]
+    missing = [name for name in PROGRAMS if not (shutil.which(name, path=PATH) or os.path.exists(f"{HEADERS}/{name}"))]
     packages = " ".join(dict.fromkeys(PROGRAMS[name] for name in missing))
     apt = {"debian", "ubuntu"} & set(host.distribution.split())
     return _fact(
         "the programs that the lessons use",
-        missing and f"not here: {', '.join(missing)}; the cells that need them are skipped",
+        missing and f"not here: {', '.join(missing)}; a cell that uses them is skipped, or says so",
         f"sudo apt install {packages}" if apt else "install them with this system's package manager",
         lasts=True,
         needed=False,
@@ -187,35 +196,40 @@ def _programs(host: Host) -> Finding:
 
 
 def _limits(host: Host) -> Finding:
-    troubles, mends, settings = [], [], False
-    for name, least in LIMITS.items():
-        if 0 <= (limit := host.limits.get(name, -1)) < least:
-            troubles.append(f"{name} is {limit}")
-            mends.append(f"ulimit -S{'u' if name == 'RLIMIT_NPROC' else 'n'} {least}, before JupyterLab is started")
-    for name, value in host.settings.items():
-        if name.startswith("user.max_") and int(value) < NAMESPACES:
-            troubles.append(f"{name} is {value}")
-            mends.append(f"sudo sysctl {name}=15000")
-            settings = True
+    troubles, mends, lasts = [], [], []
+    for name, (option, item, least) in LIMITS.items():
+        soft, hard = host.limits.get(name, (-1, -1))
+        if 0 <= soft < least:
+            troubles.append(f"{name} is {soft}")
+            if 0 <= hard < least:
+                mends.append(
+                    f"as root, a line in a file in /etc/security/limits.d/: `* hard {item} {least}`; log in again"
+                )
+            else:
+                mends.append(f"ulimit -S{option} {least}, before JupyterLab is started")
+            lasts.append(0 <= hard < least)
+    if few := too_few_namespaces(host):
+        troubles.append(few.cause)
+        mends.append(few.mend)
+        lasts.append(False)
     return _fact(
-        "limits that leave room for a few labs",
-        ", ".join(troubles),
-        "\n".join(mends),
-        lasts=False if settings else None,
-        needed=False,
+        "limits that leave room for a few labs", ", ".join(troubles), "\n".join(mends), lasts=all(lasts), needed=False
     )
 
 
 def _page() -> Iterator[Finding]:
     """What JupyterLab's page needs, in the environment of this Python."""
-    enabled = any(os.path.exists(f"{path}/jupyter_server_config.d/labkit.json") for path in jupyter_config_path())
+    try:
+        settings, places = jupyter_config_path(), jupyter_path("labextensions")
+    except RuntimeError:  # there is no home directory, as the finding before says
+        return
+    enabled = any(os.path.exists(f"{path}/jupyter_server_config.d/labkit.json") for path in settings)
     yield _fact(
         "labkit's server extension, which makes keys echo at once",
         not enabled and "JupyterLab would not load it",
         f"start JupyterLab with `labkit start`; or `{sys.executable} -m pip install` the kit again",
         needed=False,
     )
-    places = jupyter_path("labextensions")
     missing = [
         package
         for name, package in EXTENSIONS.items()

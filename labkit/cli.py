@@ -37,12 +37,13 @@ def doctor(as_json: bool) -> int:
 
 def start(directory: Path, ip: str, port: int | None, browser: bool) -> NoReturn:
     """Copy the lessons to DIR on first use, later keep what was changed there, and become JupyterLab on them."""
-    directory = directory.expanduser()
-    obstacle = serving.runtime_obstacle() or (serving.port_obstacle(ip, port) if port is not None else None)
+    obstacle = ": ".join(serving.runtime_obstacle() or ()) or serving.port_obstacle(ip, port)
     if obstacle:
         sys.exit(f"labkit start: {obstacle}")
     try:
-        news = lessons.bring(directory)
+        news = lessons.bring(directory.expanduser())
+    except RuntimeError as error:
+        sys.exit(f"labkit start: {directory} leads nowhere ({error}): labkit start DIR names another directory")
     except OSError as error:
         sys.exit(f"labkit start: the lessons could not be copied to {directory}: {_reason(error)}")
     print(news, "JupyterLab comes; Ctrl-C twice ends it.", sep="\n", flush=True)
@@ -63,7 +64,8 @@ def _reason(error: OSError) -> str:
             advice = "there is a file in the way; choose another directory: labkit start DIR"
         case _:
             advice = "choose another directory: labkit start DIR"
-    return f"{error.strerror} ({error.filename}): {advice}"
+    where = f" ({error.filename})" if error.filename else ""
+    return f"{error.strerror}{where}: {advice}"
 
 
 def verify(paths: Sequence[Path]) -> int:

@@ -14,7 +14,8 @@ ANSWERS = {
 }
 MARKS = {True: "yes", False: "NO", None: "not tried"}
 SHORT = MARKS | {None: "-"}
-LASTS = {True: "yes", False: "no; to keep it, write it to a file in /etc/sysctl.d/", None: ""}
+KEEP = "/etc/sysctl.d/ (settings), /etc/modules-load.d/ (modules), /etc/security/limits.d/ (limits)"
+LASTS = {True: "yes", False: f"no; a file keeps it, in {KEEP}", None: ""}
 
 
 @dataclass(frozen=True)
@@ -48,13 +49,18 @@ class Checkup:
         """An exit status: 0 all is well; 1 no lab can run; 3 one can, but something that the lessons use is missing."""
         return 0 if all(finding.ok for finding in self.findings) else 3 if self.able else 1
 
+    @property
+    def answer(self) -> str:
+        """The status in words."""
+        return ANSWERS[self.status] + (f" (This is {self.place}.)" if self.place else "")
+
     def json(self) -> str:
         """`able`, `status`, `place`, and the fields of each `Finding`."""
         fields = {"able": self.able, "status": self.status, **asdict(self)}
         return json.dumps(fields, indent=2, ensure_ascii=False)
 
     def __str__(self) -> str:
-        return "\n".join([ANSWERS[self.status], "", *map(_text, self.findings)])
+        return "\n".join([self.answer, "", *map(_text, self.findings)])
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         printer.text(str(self))
@@ -68,7 +74,7 @@ class Checkup:
         passed = sum(finding.ok is True for finding in others)
         summary = f"well: {passed}" + (f", not tried: {len(others) - passed}" if others[passed:] else "")
         return (
-            f"<p><strong>{escape(ANSWERS[self.status])}</strong></p>{troubles}"
+            f"<p><strong>{escape(self.answer)}</strong></p>{troubles}"
             f"<details><summary>{summary}</summary><table>{rows}</table></details>"
         )
 

@@ -37,6 +37,7 @@ OWN = (
     "/dev",
 )  # the mounts that any server has; all else that the agent made is the kit's plumbing
 PROMPT_SECONDS = 20.0  # a shell needs 0.01 s to its prompt: this is for a machine that is far too busy
+OPEN = "start a shell in a terminal"  # the one step that is not the agent's: it says what refused it, and goes on
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,30}")
 
 
@@ -59,8 +60,7 @@ class Lab:
         try:
             sandbox = Sandbox()
         except Refused as refused:
-            refusal = explain(refused.begun[-1], refused.errno, Host.read())
-            raise LabRefused(refused.begun, refused.errno, refused.said, refusal) from None
+            raise self._refused(refused.begun, refused.errno, refused.said) from None
         self._sandbox = sandbox
         self._end = weakref.finalize(self, sandbox.close)
         try:
@@ -89,9 +89,7 @@ class Lab:
             except Ended as error:
                 raise self._ended(str(error)) from None
             except OSError as error:
-                raise LabError(
-                    f"No shell could be started for terminal {name}: {error.strerror}. lab.reset() mends the lab."
-                ) from error
+                raise self._refused([OPEN], error.errno or 0, error.strerror or str(error)) from None
             if name in self._terminals:
                 self._terminals[name]._attach(stream, self._surroundings)
             else:
@@ -104,6 +102,9 @@ class Lab:
                 raise LabError(
                     f"The shell of terminal {name} gave no prompt; it said: {said}\nlab.reset() mends the lab."
                 )
+
+    def _refused(self, begun: Sequence[str], errno: int, said: str) -> LabRefused:
+        return LabRefused(begun, errno, said, explain(begun[-1], errno, Host.read()))
 
     def _ended(self, last_words: str = "") -> LabEnded:
         why = last_words or "it was closed, or its PID 1 was killed"

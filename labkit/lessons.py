@@ -14,7 +14,9 @@ RECORD = ".lessons.json"  # in the copy: the digest of each lesson as it was cop
 
 @dataclass
 class News:
-    """What `bring` did, by the names of the lessons. `kept`: the learner's own, where the kit's is newer."""
+    """What `bring` did, by the names of the lessons. `first`: none was there. `kept`: the learner's own, where the
+    kit's is another one.
+    """
 
     directory: Path
     first: bool = False
@@ -56,20 +58,22 @@ def bring(directory: Path) -> News:
     if directory.samefile(source()):
         return news
     record = _recorded(directory)
-    news.first = not record
-    copied = dict(record)
-    for lesson in sorted(source().glob("*.ipynb")):
-        name, ours, theirs = lesson.name, lesson.read_bytes(), _content(directory / lesson.name)
-        if theirs is not None and theirs != ours and _digest(theirs) != record.get(name):
+    kit = sorted(source().glob("*.ipynb"))
+    for lesson in kit:
+        name, ours = lesson.name, lesson.read_bytes()
+        path = directory / name
+        theirs = _content(path)
+        if theirs not in (None, ours) and (path.is_symlink() or _digest(theirs) != record.get(name)):
             if record.get(name) != _digest(ours):
                 news.kept.append(name)
             continue
         if theirs != ours:
-            _write(directory / name, ours)
+            _write(path, ours)
             (news.added if theirs is None else news.renewed).append(name)
-        copied[name] = _digest(ours)
-    if copied != record:
-        _write(directory / RECORD, json.dumps(copied, indent=1).encode())
+        if record.get(name) != _digest(ours):
+            record[name] = _digest(ours)  # at once: what comes of the next one, this one is known as the kit's
+            _write(directory / RECORD, json.dumps(record, indent=1).encode())
+    news.first = len(news.added) == len(kit)
     return news
 
 
@@ -95,7 +99,7 @@ def _digest(content: bytes) -> str:
 
 def _write(path: Path, content: bytes) -> None:
     """Write beside it first: where the disk is full, what was there is still there."""
-    beside = path.with_name(f".{path.name}.new")
+    beside = path.with_name(f".{path.name}.{os.getpid()}")  # of this process alone: another one may copy, too
     try:
         beside.write_bytes(content)
         os.replace(beside, path)

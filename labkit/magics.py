@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 
 from IPython.core.error import UsageError
@@ -14,11 +13,11 @@ from IPython.display import display
 
 from . import tables
 from .errors import CommandTimeout, Interrupted
+from .host import PATH, version
 from .lab import Lab
 from .terminal import Terminal
 from .transcript import Transcript
 
-PROGRAMS = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
 TIMEOUT = argument("--timeout", type=float, metavar="SECONDS", help="that each command may take")
 
 
@@ -85,14 +84,10 @@ def _type(terminal: Terminal, cell: str, timeout: float | None) -> None:
 
 def _has(need: str) -> bool:
     """A program where the lab's shells look for it, or linux-X.Y: that version of the kernel, or a newer one."""
-    kernel, _, version = need.partition("-")
+    kernel, _, release = need.partition("-")
     if kernel != "linux":
-        return shutil.which(need, path=PROGRAMS) is not None
-    return _numbers(os.uname().release) >= _numbers(version)
-
-
-def _numbers(version: str) -> list[int]:
-    return [int(number) for number in re.findall(r"\d+", version)[:2]]
+        return shutil.which(need, path=PATH) is not None
+    return version(os.uname().release) >= version(release)
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:

@@ -9,7 +9,10 @@ from __future__ import annotations
 import errno as errors
 from dataclasses import dataclass
 
-from .host import Host
+from .host import Host, version
+
+KERNEL = (5, 14)
+NAMESPACES = 32  # of each kind, for a few labs: one takes up to three
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,14 @@ class Refusal:
 PROFILE = """\
 echo 'abi <abi/4.0>, profile labkit "{python}" flags=(unconfined) {{ userns, }}' | sudo tee /etc/apparmor.d/labkit
 sudo apparmor_parser --replace /etc/apparmor.d/labkit
-Where that is no way, for all programs of the machine: sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0"""
+then restart the notebook's kernel: what runs already is not under it.
+Where that is no way, for all programs and until a reboot: sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0"""
+# Since 25.04 it has one for unshare(1), which forbids mounts below it (reported: rootlesskit's issue 494).
+UNSHARES_PROFILE = """\
+on Ubuntu 25.04 and newer, whose AppArmor profile for unshare(1) forbids mounts below it:
+sudo ln -s /etc/apparmor.d/unshare-userns-restrict /etc/apparmor.d/disable/
+sudo apparmor_parser --remove /etc/apparmor.d/unshare-userns-restrict
+elsewhere report it, with this whole message"""
 
 DOCKER_OPTIONS = (
     "--security-opt seccomp=container/seccomp.json --security-opt apparmor=unconfined "
@@ -45,10 +55,13 @@ CONTAINERS["a devcontainer"] = CONTAINERS["Codespaces"]
 CONTAINER = f"{CONTAINERS['Docker']}; {CONTAINERS['Podman']}; or use a virtual machine"
 
 USER = "make a user namespace"
-ROOT_STEPS = (
-    "mount a fresh /proc",
+AS_ROOT = ("make Python readable for the lab", "become an unprivileged user")
+PROCS = ("mount a fresh /proc", "forbid cgroup namespaces")  # the latter writes to /proc/sys
+IN_THE_LAB = (
+    "name the host",
     "mount a tmpfs for the lab's root",
     "borrow the host's programs",
+    "mount a fresh /proc",
     "make devices and PTYs",
     "make that its root",
 )
@@ -56,6 +69,11 @@ ROOT_STEPS = (
 
 def explain(step: str, errno: int, host: Host) -> Refusal:
     """Why `host` refused this step with this error, and what mends it."""
+    if errno == errors.EPERM and step in AS_ROOT and host.lacks:
+        return Refusal(
+            f"this is a root without {', '.join(host.lacks)}, as containers make one",
+            "start the notebook as an ordinary user",
+        )
     if found := _OF_A_STEP.get(step):
         return found
     if step == "start Python for the agent" and errno in (errors.EACCES, errors.ENOENT):
@@ -64,23 +82,39 @@ def explain(step: str, errno: int, host: Host) -> Refusal:
             "use one that this user may read: the system's, or an environment of the user's own, not one below /root",
         )
     if errno == errors.ENOSPC:
-        return _limit(host)
+        return too_few_namespaces(host) or Refusal(
+            "a limit on namespaces is reached, or they are nested 32 deep",
+            "close labs; see `sysctl -a --pattern 'user.max.*namespaces'`",
+        )
     if errno == errors.ENOSYS:
+        newer = "use Linux 5.14 or newer, outside a container"
         return Refusal(
             f"the kernel ({host.release}) or a container's filter lacks a call",
-            CONTAINERS.get(host.place, "use Linux 5.14 or newer, outside a container"),
+            newer if version(host.release) < KERNEL else CONTAINERS.get(host.place, newer),
         )
     if found := _OF_AN_ERROR.get(errno):
         return found
     if errno in (errors.EPERM, errors.EACCES):
         return _forbidden(step, errno, host)
-    if step == "forbid cgroup namespaces":  # /proc/sys is not what it is elsewhere
+    if step in PROCS and errno in (errors.EROFS, errors.ENOENT):
         return _masked(host)
     if errno == errors.EINVAL and step == USER:
         return Refusal(
             "this kernel was built without user namespaces (CONFIG_USER_NS)", "boot a distribution's own kernel"
         )
     return Refusal("not known", "report it, with this whole message and the output of `uname -a`")
+
+
+def too_few_namespaces(host: Host) -> Refusal | None:
+    """The limits on namespaces that leave no room for a few labs, if there are any."""
+    few = {name: value for name, value in host.settings.items() if name.startswith("user.") and int(value) < NAMESPACES}
+    if not few:
+        return None
+    return Refusal(
+        ", ".join(f"{name} is {value}" for name, value in few.items()),
+        f"sudo sysctl {' '.join(f'{name}=15000' for name in few)}",
+        lasts=False,
+    )
 
 
 _OF_A_STEP = {
@@ -111,16 +145,6 @@ _OF_AN_ERROR = {
 }
 
 
-def _limit(host: Host) -> Refusal:
-    for name, value in host.settings.items():
-        if value == "0" and name.startswith("user.max_"):
-            return Refusal(f"{name} is 0", f"sudo sysctl {name}=15000", lasts=False)
-    return Refusal(
-        "a limit on namespaces is reached, or they are nested 32 deep",
-        "close labs; see `sysctl -a --pattern 'user.max.*namespaces'`",
-    )
-
-
 def _forbidden(step: str, errno: int, host: Host) -> Refusal:
     name = "kernel.unprivileged_userns_clone"
     if host.settings.get(name) == "0":
@@ -132,13 +156,14 @@ def _forbidden(step: str, errno: int, host: Host) -> Refusal:
         )
     name = "kernel.apparmor_restrict_unprivileged_userns"
     by_filter = host.filtered and step == USER
-    if host.settings.get(name) == "1" and step not in ROOT_STEPS and not by_filter:
+    if host.settings.get(name) == "1" and step not in IN_THE_LAB and not by_filter:
+        outside = "on the machine that the container runs on:\n" if host.place in CONTAINERS else ""
         return Refusal(
             f"AppArmor restricts user namespaces here, as Ubuntu does since 23.10: {name} is 1",
-            PROFILE.format(python=host.python),
+            outside + PROFILE.format(python=host.python),
             lasts=True,
         )
-    if step in ROOT_STEPS or (step == "make the host read-only" and not host.filtered):
+    if step in PROCS:
         return _masked(host)
     if host.filtered:
         return Refusal(
@@ -148,15 +173,20 @@ def _forbidden(step: str, errno: int, host: Host) -> Refusal:
                 "run outside the container, or with a seccomp profile that allows the namespace and mount calls",
             ),
         )
+    if step == USER:
+        return Refusal(
+            "this user may not make user namespaces here; or this is a chroot, in which the kernel makes none",
+            "try `unshare -Ur true` in a terminal: where that fails too, ask whoever runs this machine",
+        )
     return Refusal(
-        "this user may not make user namespaces here; or this is a chroot, in which the kernel makes none",
-        "try `unshare -Ur true` in a terminal: where that fails too, ask whoever runs this machine",
+        "a security module of this machine, or of a container, forbids it",
+        f"`sudo dmesg` may name it; in a container: {CONTAINERS.get(host.place, CONTAINER)}",
     )
 
 
 def _masked(host: Host) -> Refusal:
     return Refusal(
         f"this {f'is {host.place}' if host.place in CONTAINERS else 'looks like a container'}: parts of its /proc are "
-        "masked, and then the kernel refuses a fresh /proc; or mounts are forbidden",
+        "masked, and then the kernel refuses a fresh /proc",
         CONTAINERS.get(host.place, CONTAINER),
     )

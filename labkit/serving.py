@@ -43,12 +43,13 @@ def environment() -> dict[str, str]:
     return {**os.environ, "JUPYTER_CONFIG_PATH": os.pathsep.join(filter(None, paths))}
 
 
-def port_obstacle(ip: str, port: int) -> str | None:
-    """Why JupyterLab can not listen there and what to do, or None."""
-    if not 0 < port < 65536:
+def port_obstacle(ip: str, port: int | None) -> str | None:
+    """Why JupyterLab can not listen there, on any port where None is given, and what to do; or None."""
+    if port is not None and not 0 < port < 65536:
         return f"a port is a number from 1 to 65535, not {port}"
-    try:
-        with socket.create_server((ip, port)):  # with SO_REUSEADDR, as Jupyter Server does it
+    family = socket.AF_INET6 if ":" in ip else socket.AF_INET
+    try:  # with SO_REUSEADDR, and "*" for all addresses, as Jupyter Server does it
+        with socket.create_server(("" if ip == "*" else ip, port or 0), family=family):
             return None
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
@@ -58,32 +59,41 @@ def port_obstacle(ip: str, port: int) -> str | None:
             )
         if error.errno == errno.EACCES:
             return f"port {port} is for root: take one from 1024 on"
-        return f"nobody can listen on {ip}, port {port}: {error.strerror or error}"
+        return (
+            f"nobody can listen on {ip} here ({error.strerror or error}): "
+            f"leave --ip out for {LOOPBACK}, or name an address of this machine"
+        )
 
 
-def runtime_obstacle() -> str | None:
-    """Why Jupyter could not run a kernel from its runtime directory and what to do, or None.
+def runtime_obstacle() -> tuple[str, str] | None:
+    """Why Jupyter could not run a kernel from its runtime directory, and what to do; or None.
 
     Jupyter itself would end in a traceback, or, where only the path is too long, wait for a kernel for ever.
     """
-    directory = jupyter_runtime_dir()
     mend = "`export JUPYTER_RUNTIME_DIR=$(mktemp -d)` gives it another one; then start again"
+    try:
+        directory = jupyter_runtime_dir()
+    except RuntimeError as error:  # no HOME, and a user whom nobody knows
+        return f"Jupyter finds no home directory ({error})", "`export HOME=$(mktemp -d)`; then start again"
     if len(os.fsencode(directory + KERNEL_SOCKET)) > LONGEST_SOCKET:
         return (
             f"the path of Jupyter's runtime directory, {directory}, is too long for a kernel's sockets, "
-            f"which take {LONGEST_SOCKET} bytes (unix(7)): {mend}"
+            f"which take {LONGEST_SOCKET} bytes (unix(7))",
+            mend,
         )
     try:
         os.makedirs(directory, mode=0o700, exist_ok=True)
         with tempfile.TemporaryFile(dir=directory) as file:
             file.write(b"a connection file")
     except OSError as error:
-        return f"Jupyter's runtime directory, {directory}, can not be written ({error.strerror}): {mend}"
+        return f"Jupyter's runtime directory, {directory}, can not be written ({error.strerror})", mend
     return None
 
 
 def has_browser() -> bool:
-    """Is there one with a window? A browser for text would fight with the server for the terminal."""
+    """Is there one with a window, or one that BROWSER names? A browser for text would fight with the server for the
+    terminal.
+    """
     windows = any(os.environ.get(name) for name in ("BROWSER", "DISPLAY", "WAYLAND_DISPLAY"))
     try:
         return windows and bool(webbrowser.get())

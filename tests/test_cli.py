@@ -87,7 +87,7 @@ def test_our_settings_come_before_what_the_user_names(monkeypatch, already):
     ],
 )
 def test_a_browser_is_opened_where_there_is_one(variables, opened, tmp_path):
-    """In a Python of its own: webbrowser looks around once. A text browser (w3m) does not count: no window."""
+    """In a Python of its own: webbrowser looks around once. Without a window only one that is named counts."""
     bare = {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")}
     program = (
         "import os; from labkit import cli; os.execve = lambda *a: print(*a[1]); cli.main(['start', *os.sys.argv[1:]])"
@@ -123,10 +123,20 @@ def test_a_port_that_is_taken(tmp_path):
         ("127.0.0.1", 99999, "a port is a number from 1 to 65535, not 99999"),
         ("192.0.2.1", 8888, "nobody can listen on 192.0.2.1"),  # an address of documentation, RFC 5737
         ("nowhere.invalid", 8888, "nobody can listen on nowhere.invalid"),
+        ("192.0.2.1", None, "nobody can listen on 192.0.2.1"),
     ],
 )
 def test_an_address_that_can_not_be(tmp_path, ip, port, sentence):
-    assert sentence in refused(tmp_path, "--ip", ip, "--port", port)
+    assert sentence in refused(tmp_path, "--ip", ip, *(["--port", port] if port else []))
+
+
+@pytest.mark.parametrize("ip", ["::1", "*", "localhost"])
+def test_other_addresses_that_jupyter_knows(ip):
+    assert serving.port_obstacle(ip, None) is None
+
+
+def test_a_home_that_is_nowhere():
+    assert "leads nowhere" in refused("~nobody-of-that-name/lessons")
 
 
 def test_a_low_port_is_for_root():
@@ -167,9 +177,10 @@ def test_a_disk_that_is_full(tmp_path):
     assert run.returncode == 1
     assert "No space left on device" in run.stderr
     assert "make room" in run.stderr
+    assert "None" not in run.stderr
     there = run.stdout.split()
     assert there
-    assert set(there) < {path.name for path in lessons.source().glob("*.ipynb")}
+    assert set(there) < {lessons.RECORD, *(path.name for path in lessons.source().glob("*.ipynb"))}
 
 
 @pytest.mark.parametrize(

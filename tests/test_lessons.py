@@ -1,6 +1,9 @@
 """The learner's copy of the lessons: what it lacks comes, what was not touched is renewed, what was changed is kept."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -87,6 +90,8 @@ def test_a_file_of_the_same_name_that_was_there_before_is_the_learners(kit, tmp_
     news = lessons.bring(tmp_path / "mine")
     assert contents(tmp_path / "mine") == {"00.ipynb": "lesson 00.ipynb", "01.ipynb": "something else"}
     assert news.kept == ["01.ipynb"]
+    assert str(news).startswith(f"The lessons are in {tmp_path}/mine.\nCopied, since they were not there: 00.ipynb.")
+    assert "Kept as they are" in str(news)
 
 
 @pytest.mark.parametrize("spoilt", ["", "no JSON", "[1]", '{"00.ipynb": 3}'])
@@ -95,8 +100,20 @@ def test_with_a_spoilt_record_nothing_is_written_over(kit, mine, spoilt):
     (mine / "00.ipynb").write_text("the learner's answers")
     (kit / "01.ipynb").write_text("newer")
     before = contents(mine)
-    assert lessons.bring(mine).kept == ["00.ipynb", "01.ipynb"]
+    news = lessons.bring(mine)
+    assert news.kept == ["00.ipynb", "01.ipynb"]
     assert contents(mine) == before
+    assert str(news).startswith(f"The lessons are in {mine}.\nKept as they are, though the kit has newer ones: 00")
+
+
+def test_a_lesson_that_is_a_link_is_the_learners(kit, mine, tmp_path):
+    """Into a repository of their own, say."""
+    (mine / "00.ipynb").rename(tmp_path / "theirs")
+    (mine / "00.ipynb").symlink_to(tmp_path / "theirs")
+    (kit / "00.ipynb").write_text("newer")
+    assert lessons.bring(mine).kept == ["00.ipynb"]
+    assert (mine / "00.ipynb").is_symlink()
+    assert (tmp_path / "theirs").read_text() == "lesson 00.ipynb"
 
 
 def test_a_clone_can_be_worked_on_itself(kit):
@@ -119,3 +136,40 @@ def test_an_interrupted_copy_leaves_the_old_file_and_no_part_of_the_new_one(kit,
         lessons.bring(mine)
     assert contents(mine) == before
     assert sorted(json.loads((mine / lessons.RECORD).read_text())) == ["00.ipynb", "01.ipynb"]
+
+
+def test_what_an_interrupted_copy_brought_is_renewed_later(kit, tmp_path, monkeypatch):
+    """It is known as the kit's own, and not taken for a learner's."""
+    replace, full = os.replace, OSError(28, "No space left on device")
+
+    def half_full(source, target):
+        if target.name == "01.ipynb":
+            raise full
+        replace(source, target)
+
+    monkeypatch.setattr(lessons.os, "replace", half_full)
+    with pytest.raises(OSError, match="No space left"):
+        lessons.bring(tmp_path / "mine")
+    monkeypatch.undo()
+    monkeypatch.setattr(lessons, "PACKAGE", kit.parent)
+    (kit / "00.ipynb").write_text("newer")
+    news = lessons.bring(tmp_path / "mine")
+    assert (news.added, news.renewed, news.kept) == (["01.ipynb"], ["00.ipynb"], [])
+
+
+def test_two_starts_at_once_copy_both(kit, tmp_path):
+    """Each process writes beside the lesson in a file of its own."""
+    program = (
+        "import sys; from pathlib import Path; from labkit import lessons; lessons.PACKAGE = Path(sys.argv[1]);"
+        "input(); lessons.bring(Path(sys.argv[2]))"
+    )
+    for number in range(40):
+        (kit / f"{number}.ipynb").write_bytes(b"x" * 100_000)
+    command = [sys.executable, "-c", program, kit.parent, tmp_path / "mine"]
+    both = [subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    for each in both:
+        each.stdin.write("go\n")
+        each.stdin.flush()
+    assert [(each.communicate()[1], each.returncode) for each in both] == [("", 0)] * 2
+    (kit / "sanitize.cfg").unlink()
+    assert contents(tmp_path / "mine") == contents(kit)

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import pytest
 
 import labkit
-from labkit.host import Host, _available, _distribution, _place, _profile
+from labkit.host import Host, _cgroup, _distribution, _lacks, _memory, _place, _profile, version
 from labkit.refusals import explain
 
 HOME = str(Path(labkit.__file__).parents[1])
@@ -60,7 +60,7 @@ def explained(step: str, number: int, before: str = "") -> tuple[str, str]:
 
 
 NAMESPACE, SEAL, PROC = "make a user namespace", "make the host read-only", "mount a fresh /proc"
-MAP = "map the ids of that namespace"
+MAP, STAGE = "map the ids of that namespace", "make Python readable for the lab"
 
 
 @pytest.mark.parametrize("kind", ["user", "mnt", "pid", "uts", "ipc"])
@@ -111,26 +111,30 @@ def test_a_seccomp_filter(step: str) -> None:
     assert "profile" in mend
 
 
-@pytest.mark.parametrize(("step", "before"), [(PROC, ""), (PROC, "filtered()"), (SEAL, "")])
-def test_a_masked_proc(step: str, before: str) -> None:
+@pytest.mark.parametrize("before", ["", "filtered()"])
+def test_a_masked_proc(before: str) -> None:
     """Podman and Docker mask parts of /proc; then a fresh one is refused, EPERM (measured)."""
-    cause, mend = explained(step, errno.EPERM, before)
-    assert "/proc" in cause
+    cause, mend = explained(PROC, errno.EPERM, before)
+    assert "parts of its /proc are masked" in cause
     assert "systempaths=unconfined" in mend
     assert "unmask=ALL" in mend
 
 
-def test_nothing_that_is_known_forbids_it() -> None:
+def test_nothing_that_is_known_forbids_a_namespace() -> None:
+    """A process can not tell that it is in a chroot, where CLONE_NEWUSER gives EPERM (unshare(2)): both are said."""
     cause, mend = explained(NAMESPACE, errno.EPERM)
     assert "may not make user namespaces" in cause
+    assert "chroot" in cause
     assert "unshare -Ur true" in mend
 
 
-def test_a_chroot() -> None:
-    """CLONE_NEWUSER in a chroot gives EPERM: unshare(2). A process can not tell that it is in one, so both are said."""
-    before = "mount('/', '/mnt', None, MS_BIND | MS_REC)\nchroot('/mnt')\n"
-    cause, _ = explained(NAMESPACE, errno.EPERM, before)
-    assert "chroot" in cause
+@pytest.mark.parametrize("step", [SEAL, "mount a tmpfs for the lab's root", "make that its root"])
+def test_nothing_that_is_known_forbids_a_mount(step: str) -> None:
+    """Neither a filter nor a masked /proc is named without a sign of it."""
+    cause, mend = explained(step, errno.EPERM)
+    assert "security module" in cause
+    assert "/proc" not in cause
+    assert "dmesg" in mend
 
 
 def test_a_call_that_is_missing() -> None:
@@ -139,6 +143,8 @@ def test_a_call_that_is_missing() -> None:
     assert "5.4.0" in found.cause
     assert "filter" in found.cause
     assert "5.14" in found.mend
+    assert "5.14" in explain(SEAL, errno.ENOSYS, Host(release="5.10.0-33-amd64", place="Docker")).mend
+    assert "docker run" in explain(SEAL, errno.ENOSYS, Host(release="6.1.0", place="Docker")).mend
 
 
 def test_a_kernel_without_user_namespaces() -> None:
@@ -196,6 +202,8 @@ def in_place(place: str, filtered: bool = True, confined: str = "") -> Host:
 
 UBUNTU = Host(settings={RESTRICT: "1", CLONE: "1"}, distribution="ubuntu debian")
 UBUNTUS_DOCKER = Host(place="Docker", filtered=True, settings={RESTRICT: "1"})
+OUTSIDE = "on the machine that the container runs on"
+WEAK = Host(place="Docker", filtered=True, lacks=("CAP_SYS_ADMIN",))
 TMPFS, FILTER, MASKED = "mount a tmpfs for the lab's root", "a seccomp filter", "parts of its /proc are masked"
 M, R, EPERM, EACCES, ENOSPC = "measured", "reported", errno.EPERM, errno.EACCES, errno.ENOSPC
 
@@ -212,6 +220,8 @@ RECORDED = [
         "Docker", M, in_place("Docker", True, "docker-default"), NAMESPACE, EPERM, FILTER, "container/seccomp.json"
     ),
     Recorded("Docker on Ubuntu", R, UBUNTUS_DOCKER, NAMESPACE, EPERM, FILTER, DOCKER),
+    Recorded("Docker on Ubuntu, with the options", R, UBUNTUS_DOCKER, MAP, EACCES, "AppArmor restricts", OUTSIDE, True),
+    Recorded("Docker, its root", M, WEAK, STAGE, EPERM, "a root without CAP_SYS_ADMIN", "as an ordinary user"),
     Recorded(
         "Docker, AppArmor", M, in_place("Docker", False, "docker-default"), TMPFS, EACCES, "docker-default", DOCKER
     ),
@@ -249,13 +259,25 @@ def test_ubuntus_profile_is_for_this_python_alone() -> None:
     assert 'profile labkit "/home/me/my env/bin/python3.12" flags=(unconfined) { userns, }' in mend
 
 
+def test_limits_that_leave_no_room_are_named_together() -> None:
+    few = {"user.max_user_namespaces": "1", "user.max_mnt_namespaces": "31", "user.max_pid_namespaces": "32"}
+    found = explain("make the lab's namespaces", errno.ENOSPC, Host(settings=few))
+    assert found.cause == "user.max_user_namespaces is 1, user.max_mnt_namespaces is 31"
+    assert found.mend == "sudo sysctl user.max_user_namespaces=15000 user.max_mnt_namespaces=15000"
+
+
 # --- what a machine says of itself
+
+
+def test_a_kernels_release_is_compared_by_its_numbers() -> None:
+    assert version("5.14.0-503.el9") == (5, 14) < version("6.1.0-28-amd64") < version("6.12+deb13")
 
 
 def test_this_machine() -> None:
     host = Host.read()
     assert (host.release, host.machine) == (os.uname().release, os.uname().machine)
     assert host.settings["user.max_user_namespaces"] == Path("/proc/sys/user/max_user_namespaces").read_text().strip()
+    assert host.memory
     assert host.memory > 0
     assert set(host.limits) == {"RLIMIT_NPROC", "RLIMIT_NOFILE"}
     assert Path(host.python).is_file()
@@ -311,5 +333,11 @@ def test_what_is_read_of_files() -> None:
     assert _profile("unconfined_u:unconfined_r:unconfined_t:s0-s0:c0.c1023\0") == ""
     assert _distribution('NAME="Ubuntu"\nID=ubuntu\nID_LIKE="debian"\n') == "ubuntu debian"
     assert _distribution("") == ""
-    assert _available("MemTotal: 9 kB\nMemAvailable:    2048 kB\n") == 2 << 20
-    assert _available("") == 0
+    free = "MemTotal: 9 kB\nMemAvailable:    2048 kB\n"
+    assert _memory(free, "") == _memory(free, "max\n") == _memory(free, str(4 << 20)) == 2 << 20
+    assert _memory(free, f"{1 << 20}\n") == 1 << 20
+    assert _memory("", "") is None
+    assert _cgroup("9:name=systemd:/\n0::/user.slice/x\n") == "/sys/fs/cgroup/user.slice/x"
+    assert _cgroup("9:name=systemd:/\n") == ""
+    assert _lacks("Name:\tx\nCapEff:\t00000000a80425fb\n") == ("CAP_SYS_ADMIN",)  # Docker's root
+    assert _lacks("CapEff:\t000001ffffffffff\n") == _lacks("") == ()

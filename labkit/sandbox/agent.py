@@ -171,9 +171,14 @@ def _pid_1(control: socket, notebook: int, python: str, kit: dict[str, bytes]) -
 
 
 def _refuse(control: socket, error: OSError) -> NoReturn:
-    said = error if isinstance(error, SyscallError) else f"{errno.errorcode.get(error.errno or 0, '')} {error}"
-    protocol.send(control, "refused", error.errno, said, *begun)
+    protocol.send(control, "refused", error.errno, _said(error), *begun)
     os._exit(1)
+
+
+def _said(error: OSError) -> str:
+    """Without the likely causes that follow in further lines: why a lab is refused, labkit.refusals knows."""
+    said = str(error) if isinstance(error, SyscallError) else f"{errno.errorcode.get(error.errno or 0, '')} {error}"
+    return said.partition("\n")[0]
 
 
 def _serve(control: socket, pts: int) -> NoReturn:
@@ -186,7 +191,7 @@ def _serve(control: socket, pts: int) -> NoReturn:
         try:
             master, shell = _open_terminal(pts, int(fields[1]), int(fields[2]))
         except OSError as error:
-            protocol.send(control, "failed", error.errno, error)
+            protocol.send(control, "failed", error.errno, _said(error))
         else:
             protocol.send(control, "opened", fds=(master, shell))
             os.close(master)
