@@ -2,7 +2,7 @@
 # make bench  the table of figures          make notebooks  run the lessons again, and keep what they print
 # make screen   build the page side of the screen again (needs node and npm)
 # make picture  take the picture of the README again (needs chromium)   make clean      away with the environment
-# make box      a Debian 13 for `vagrant up` with libvirt               make vm-test    boot it for real (needs root)
+# make box      a Debian 13 for `vagrant up` with libvirt (needs root)  make vm-test    boot it for real (needs root)
 # make fresh-root SUITE=trixie   follow the README in a fresh Debian of that suite (needs root and mmdebstrap)
 #
 # The environment is .venv, from the versions in constraints.txt. Another Python: make lab PYTHON=python3.13
@@ -11,6 +11,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
 	$(BIN)/python -m pip --quiet
+
+# What sudo made here belongs to whom it was made for.
+HAND_BACK := [ -z "$$SUDO_UID" ] || chown -R "$$SUDO_UID:$$SUDO_GID" .venv build
 
 .PHONY: lab test bench notebooks picture screen box vm-test fresh-root clean
 
@@ -40,13 +43,13 @@ screen:
 box: .venv/.installed
 	rm -rf build/wheels
 	$(PIP) download --python-version 3.13 --only-binary=:all: --dest build/wheels . hatchling
-	vm/make-box
+	vm/make-box; status=$$?; $(HAND_BACK); exit $$status
 
 vm-test: .venv/.installed
-	@$(BIN)/python -m tools.vm_test
+	@$(BIN)/python -m tools.vm_test; status=$$?; $(HAND_BACK); exit $$status
 
 fresh-root: .venv/.installed
-	@$(BIN)/python -m tools.fresh_root $(SUITE)
+	@$(BIN)/python -m tools.fresh_root $(SUITE); status=$$?; $(HAND_BACK); exit $$status
 
 clean:
 	rm -rf .venv build .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -82,6 +82,7 @@ COMMON = [
     "--security-opt=apparmor=unconfined",
     "--security-opt=no-new-privileges",
     "--cap-drop=all",
+    "--env=PORT=8888",
     "--publish=127.0.0.1:8888:8888",
     "--volume=mount-namespace-lab:/home/student",
     "mount-namespace-lab",
@@ -95,7 +96,8 @@ def test_the_run_options_are_these_and_no_others(told, engine, unmask):
     """No privilege is given: less is forbidden, and the page is on the host's loopback alone."""
     assert sorted(told(engine)) == sorted([*COMMON, unmask])
     assert told(engine, "labkit", "doctor")[-3:] == ["mount-namespace-lab", "labkit", "doctor"]
-    assert "--publish=127.0.0.1:9000:8888" in told(engine, PORT="9000")
+    assert {"--env=PORT=9000", "--publish=127.0.0.1:9000:9000"} < set(told(engine, PORT="9000"))
+    assert told(engine, IMAGE="another", VOLUME="mine")[-2:] == ["--volume=mine:/home/student", "another"]
 
 
 def test_another_engine_is_refused():
@@ -113,8 +115,14 @@ def test_the_options_that_a_refusal_advises_are_those_of_the_script(told):
 def test_the_recipe_has_the_pins_the_lessons_programs_and_no_privileged_user():
     assert "ARG BASE=debian:13\nFROM ${BASE}\n" in RECIPE
     assert "PIP_CONSTRAINT=/tmp/kit/constraints.txt" in RECIPE
-    packages = (ROOT / "vm" / "packages.txt").read_text().splitlines()
-    assert {line for line in packages if not line.startswith("#")} <= set(RECIPE.split())
-    assert re.search(
-        r'^USER student$(.|\n)*^CMD \["labkit", "start", "--ip", "0\.0\.0\.0", "--port", "8888"', RECIPE, re.M
-    )
+    assert "$(grep -v '^#' /tmp/packages.txt)" in RECIPE
+    assert re.search(r"^USER student$(.|\n)*^CMD exec labkit start --ip 0\.0\.0\.0 ", RECIPE, re.M)
+
+
+def test_the_recipe_copies_what_is_installed_and_is_given_nothing_else():
+    """.dockerignore leaves out all but that."""
+    copied = [name for line in re.findall(r"^COPY (.*) \S+$", RECIPE, re.M) for name in line.split()]
+    lines = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if not line.startswith("#")]
+    assert lines[0] == "*"
+    assert sorted(line[1:] for line in lines if line.startswith("!")) == sorted(copied)
+    assert all((ROOT / name).exists() for name in copied)

@@ -16,7 +16,7 @@ LESSONS = {path.name for path in (ROOT / "notebooks").glob("*.ipynb")}
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
-    """Built by the installed hatchling: no registry is asked."""
+    """Built by the installed hatchling: no registry is asked. The tree is as a learner's who has used it."""
     directory = tmp_path_factory.mktemp("wheel")
     # From the source distribution, as `pip install` of that would do it.
     program = f"""
@@ -26,6 +26,9 @@ shutil.unpack_archive({str(directory)!r} + "/" + build_sdist({str(directory)!r})
 """
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True)
     [source] = [path for path in directory.iterdir() if path.is_dir()]
+    for name in ("notebooks", "labkit", "labkit/screen/js/node_modules"):
+        (source / name / ".ipynb_checkpoints").mkdir(parents=True)
+        (source / name / ".ipynb_checkpoints" / "00.ipynb").write_text("an old one")
     program = f"from hatchling.build import build_wheel; build_wheel({str(directory)!r})"
     subprocess.run([sys.executable, "-c", program], cwd=source, check=True, capture_output=True)
     [built] = directory.glob("*.whl")

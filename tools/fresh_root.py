@@ -63,7 +63,7 @@ def main() -> None:
     with step(f"apt install {' '.join(for_the_tests)}"):
         install(for_the_tests)
     with step("make test"):
-        run(*as_the_user("make", "test"))
+        run(*as_the_user("env", "CI=true", "make", "test"))  # there a skip is a failure: README's packages are enough
 
 
 def packages(readme: str) -> tuple[list[str], list[str]]:

@@ -25,6 +25,7 @@ from tests.leaks import Watch
 
 ROOT = Path(__file__).resolve().parent.parent
 WORK = ROOT / "build" / "vm-test"
+CLONE = WORK / "clone"  # where `vagrant` runs: a copy of ours, in which a kit may become a newer one
 PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
 PROGRAMS = {
     "vagrant": "vagrant vagrant-libvirt",
@@ -39,6 +40,7 @@ PROGRAMS = {
 }
 ADDRESS = re.compile(r"http://127\.0\.0\.1:8888/lab\?token=[0-9a-f]{48}")
 LESSONS = "/home/student/mount-namespace-lessons"
+CHANGED, UNTOUCHED = "01-mount-namespaces.ipynb", "02-clone-and-unshare.ipynb"  # by the student
 
 
 def main() -> int:
@@ -48,13 +50,17 @@ def main() -> int:
     signal.signal(signal.SIGTERM, _end)
     WORK.mkdir(parents=True, exist_ok=True)
     empty(WORK)
-    watch, before = Watch(WORK), host()
+    for directory in ("watched", "tmp"):
+        (WORK / directory).mkdir()
+    watch, before = Watch(WORK / "watched"), host()
     try:
         environment = {
             name: value for name, value in os.environ.items() if not name.startswith(("LABKIT_", "VAGRANT_"))
         }
+        environment["TMPDIR"] = str(WORK / "tmp")
         with stage("make box"):
             subprocess.run(["make", "--no-print-directory", "box"], cwd=ROOT, env=environment, check=True)
+        copy_the_clone()
         command = [str(ROOT / "vm" / "private-libvirt"), str(WORK), sys.executable, "-m", "tools.vm_test", "inside"]
         status = subprocess.run(command, cwd=ROOT, env={**environment, **vagrants_own()}).returncode
     finally:
@@ -71,6 +77,7 @@ def main() -> int:
 
 def inside() -> int:
     """Test in the namespaces that vm/private-libvirt made: here nothing else runs."""
+    os.chdir(CLONE)
     failures: list[str] = []
 
     def check(what: str, holds: bool, said: object = "") -> None:
@@ -83,6 +90,7 @@ def inside() -> int:
     address = output.split()[-1]
     if not ADDRESS.fullmatch(address):
         sys.exit(f"vagrant up should end with the address of JupyterLab, and ended with:\n{output[-2000:]}")
+    check("labkit doctor found all well", "Yes: this machine can run the lessons." in output, guest("uname -r").strip())
 
     with stage("JupyterLab over the forwarded port"):
         page, token = address.split("?")
@@ -107,22 +115,39 @@ def inside() -> int:
         status, _ = vagrant("ssh", "--command", as_user("timeout 1200 labkit verify", "student"), must=False)
         check("every lesson prints what it says", status == 0, f"exit status {status}")
 
-    guest(f"cd {LESSONS} && echo mine >mine.txt && echo >>01-mount-namespaces.ipynb", "student")
-    hash_all, main_process = f"sha256sum {LESSONS}/*", "systemctl show --property=MainPID jupyterlab"
+    guest(f"cd {LESSONS} && echo mine >mine.txt && echo >>{CHANGED}", "student")
+    guest("echo vagrant:vagrant | chpasswd")  # as in a public box
+    hash_all = f"cd {LESSONS} && sha256sum $(ls | grep --invert-match {UNTOUCHED})"
+    main_process = "systemctl show --property=MainPID jupyterlab"
     theirs, served = guest(hash_all), guest(main_process)
     with stage("vagrant provision, a second time"):
         _, output = vagrant("provision")
         check("the address is the same", output.split()[-1] == address)
         check("JupyterLab was not disturbed", guest(main_process) == served)
         check("the student's files are as they were, byte for byte", guest(hash_all) == theirs)
+        check("nobody logs in by the box's password", guest("passwd --status vagrant").split()[1] == "L")
 
-    with stage("a provision with a newer kit"):
-        guest("echo '# newer' >>/vagrant/labkit/__init__.py && /vagrant/vm/provision.sh")
+    with stage("vagrant rsync and vagrant provision, with a newer kit"):
+        for name in ("labkit/__init__.py", f"notebooks/{CHANGED}", f"notebooks/{UNTOUCHED}"):
+            with open(name, "a") as file:
+                file.write("# newer\n" if name.endswith(".py") else "\n\n")
+        vagrant("rsync")
+        vagrant("provision")
         last = guest("tail --lines=1 /opt/mount-namespace-lab/lib/python3*/site-packages/labkit/__init__.py").strip()
         check("it is installed", last == "# newer", last)
         check("JupyterLab began again", guest(main_process) != served)
         check("and answers with the same token", *answers(address, 200))
         check("the student's files are as they were, byte for byte", guest(hash_all) == theirs)
+        renewed = guest(f"cat {LESSONS}/{UNTOUCHED}") == Path("notebooks", UNTOUCHED).read_text()
+        check("what the student had not changed is renewed", renewed)
+
+    with stage("JupyterLab that is shut down from its page"):
+        served = guest(main_process).strip()
+        shut_down = urllib.request.Request(f"{page.removesuffix('lab')}api/shutdown?{token}", method="POST")
+        urllib.request.urlopen(shut_down, timeout=60).close()
+        again = f'[[ $({main_process}) != "{served}" ]] && systemctl --quiet is-active jupyterlab'
+        guest(f"until {again}; do sleep 0.2; done")
+        check("is there again", *answers(address, 200))
 
     with stage("a provision where no lab can run"):
         sysctl = "sysctl --quiet --write user.max_user_namespaces"
@@ -130,6 +155,7 @@ def inside() -> int:
             f"was=$(sysctl -n user.max_user_namespaces); {sysctl}=0; /vagrant/vm/provision.sh; echo $?; {sysctl}=$was"
         )
         check("it fails, as labkit doctor does", said.split()[-1] == "1", said.split()[-1])
+        check("which says why", "No: this machine can not run a lab yet." in said)
 
     with stage("labkit doctor, and its mends"):
         for name in ("kernel.unprivileged_userns_clone", "user.max_user_namespaces", "user.max_mnt_namespaces"):
@@ -162,12 +188,18 @@ def what_is_missing() -> str | None:
     return f"programs are missing: apt install --no-install-recommends {' '.join(missing)}" if missing else None
 
 
+def copy_the_clone() -> None:
+    """Make CLONE, in which the box is the one that was built."""
+    excluded = [f"--exclude={name}" for name in (".git", ".venv", "/build", "node_modules", "__pycache__")]
+    subprocess.run(["rsync", "--archive", *excluded, f"{ROOT}/", CLONE], check=True)
+    (CLONE / "build").mkdir()
+    (CLONE / "build" / "mount-namespace-lab.box").symlink_to(ROOT / "build" / "mount-namespace-lab.box")
+
+
 def vagrants_own() -> dict[str, str]:
     """Return the settings that keep Vagrant's files below WORK and its questions off the network."""
-    (WORK / "tmp").mkdir()
     return {
         "PATH": PATH,
-        "TMPDIR": str(WORK / "tmp"),
         "VAGRANT_HOME": str(WORK / "home"),
         "VAGRANT_DOTFILE_PATH": str(WORK / "machine"),
         "VAGRANT_DEFAULT_PROVIDER": "libvirt",
