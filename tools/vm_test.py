@@ -64,11 +64,10 @@ def main() -> int:
         command = [str(ROOT / "vm" / "private-libvirt"), str(WORK), sys.executable, "-m", "tools.vm_test", "inside"]
         status = subprocess.run(command, cwd=ROOT, env={**environment, **vagrants_own()}).returncode
     finally:
-        watch.wait_until_nothing_is_left(30)  # of the processes, which would write files still
+        left = watch.wait_until_nothing_is_left(30)  # no process, above all, which would write files still
         empty(WORK)
     after = host()
-    left = [
-        *watch.left(),
+    left += [
         *(f"{what}: {before[what]} before, {after[what]} now" for what in after if after[what] != before[what]),
     ]
     print("\n== left on the host:", *left or ["no process, mount, file, interface: nothing"], sep="\n   ")
@@ -148,6 +147,13 @@ def inside() -> int:
         again = f'[[ $({main_process}) != "{served}" ]] && systemctl --quiet is-active jupyterlab'
         guest(f"until {again}; do sleep 0.2; done")
         check("is there again", *answers(address, 200))
+
+    with stage("JupyterLab that can not start"):
+        guest(f"mv {LESSONS} /root/kept && touch {LESSONS} && systemctl stop jupyterlab")
+        status, said = vagrant("provision", must=False)
+        check("the provision ends with what JupyterLab said", status != 0 and "there is a file in the way" in said)
+        guest(f"rm {LESSONS} && mv /root/kept {LESSONS} && systemctl start jupyterlab")
+        check("and with nothing in its way it is there", *answers(address, 200))
 
     with stage("a provision where no lab can run"):
         sysctl = "sysctl --quiet --write user.max_user_namespaces"
