@@ -67,9 +67,7 @@ def main() -> int:
         left = watch.wait_until_nothing_is_left(30)  # no process, above all, which would write files still
         empty(WORK)
     after = host()
-    left += [
-        *(f"{what}: {before[what]} before, {after[what]} now" for what in after if after[what] != before[what]),
-    ]
+    left += [f"{what}: {before[what]} before, {after[what]} now" for what in after if after[what] != before[what]]
     print("\n== left on the host:", *left or ["no process, mount, file, interface: nothing"], sep="\n   ")
     return status or bool(left)
 
