@@ -76,6 +76,7 @@ PROGRAMS = {
     "ps": "procps",
     "pkill": "procps",
     "findmnt": "util-linux",
+    "pivot_root": "util-linux",
     "mount": "mount",
 }
 HEADERS = "/usr/include"

@@ -64,6 +64,7 @@ TIOCSPTLCK, TIOCGPTPEER = 0x40045431, 0x5441  # <asm/ioctls.h> of x86-64 and arm
 
 def main(control_fd: int, python: str, package: str) -> NoReturn:
     """`python`: prefix of a Python outside /usr, or ""; `package`: the folder of labkit."""
+    _close_all_but(control_fd)
     os.set_inheritable(control_fd, False)  # no shell shall have it
     os.umask(0o022)  # and none the notebook's
     control = socket(fileno=control_fd)
@@ -81,6 +82,12 @@ def main(control_fd: int, python: str, package: str) -> NoReturn:
         _refuse(control, error)
     protocol.send(control, "started", pid)
     _guard(control, notebook, pid)
+
+
+def _close_all_but(control_fd: int) -> None:
+    """A file that a library keeps open leads to a mount of the host's that nobody has sealed. libffi 3.5 does."""
+    for fd in {*map(int, os.listdir("/proc/self/fd"))} - {0, 1, 2, control_fd}:
+        os.closerange(fd, fd + 1)  # without an error for the listing's own, which is closed already
 
 
 def _read_kit(package: str) -> dict[str, bytes]:
