@@ -18,6 +18,7 @@ def test_keys_in_the_table_are_not_the_notebooks(book):
     page.keyboard.press("d")
     page.keyboard.press("d")
     page.keyboard.press("Enter")
+    opened.wait("document.activeElement.classList.contains('xterm-helper-textarea')")
     page.keyboard.type("echo $((6*7))\n")
     opened.pane("left").wait_for("\n42\n")
     assert page.locator(".jp-Notebook .jp-Cell").count() == 1
@@ -70,6 +71,7 @@ def test_copy_and_paste(book):
     assert opened.page.evaluate("navigator.clipboard.readText()") == "word-42"
     right.type("echo pasted:")
     opened.page.keyboard.press("Control+v")
+    right.wait_for("echo pasted:word-42")
     opened.page.keyboard.press("Enter")
     right.wait_for("\npasted:word-42\n")
     opened.page.evaluate("navigator.clipboard.writeText('echo two\\necho lines\\n')")
