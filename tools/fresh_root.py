@@ -13,13 +13,12 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
 from labkit.linux import CLONE_NEWNS, MS_PRIVATE, MS_REC, mount, unshare
+from tools.stage import stage
 
 CLONE = Path(__file__).resolve().parent.parent
 ROOT = Path("/mnt")  # of our own mount namespace
@@ -49,20 +48,20 @@ def main() -> None:
     unshare(CLONE_NEWNS)
     mount(None, "/", None, MS_REC | MS_PRIVATE)
     mount("tmpfs", str(ROOT), "tmpfs")
-    with step(f"make a fresh {suite}"):
+    with stage(f"make a fresh {suite}"):
         run("mmdebstrap", "--quiet", "--variant=minbase", "--include=ca-certificates", suite, str(ROOT))
         run(*entered("useradd", "--create-home", "--shell", "/bin/bash", USER))
         hand_on_files()
-    with step(f"apt install {' '.join(for_the_lab)}"):
+    with stage(f"apt install {' '.join(for_the_lab)}"):
         install(for_the_lab)
-    with step("clone the repository"):
+    with stage("clone the repository"):
         run("git", "clone", "--quiet", "--no-hardlinks", str(CLONE), f"{ROOT}{HOME}/kit")
         run(*entered("chown", "-R", f"{USER}:", HOME))
-    with step("make lab, until JupyterLab answers"):
+    with stage("make lab, until JupyterLab answers"):
         wait_until_jupyterlab_answers()
-    with step(f"apt install {' '.join(for_the_tests)}"):
+    with stage(f"apt install {' '.join(for_the_tests)}"):
         install(for_the_tests)
-    with step("make test"):
+    with stage("make test"):
         run(*as_the_user("env", "CI=true", "make", "test"))  # there a skip is a failure: README's packages are enough
 
 
@@ -72,15 +71,6 @@ def packages(readme: str) -> tuple[list[str], list[str]]:
     if not found:
         sys.exit("README.md has no longer the line `sudo apt install ...`, and for the tests `...`: see PACKAGES")
     return found[1].split(), found[2].split()
-
-
-@contextmanager
-def step(what: str) -> Iterator[None]:
-    """Say what is done, and how long it took."""
-    print(f"== {what}", flush=True)
-    begin = time.monotonic()
-    yield
-    print(f"-- {time.monotonic() - begin:.0f} s", flush=True)
 
 
 def run(*command: str) -> None:

@@ -13,15 +13,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
 from tests.leaks import Watch
+from tools.stage import stage
 
 ROOT = Path(__file__).resolve().parent.parent
 WORK = ROOT / "build" / "vm-test"
@@ -209,15 +207,6 @@ def vagrants_own() -> dict[str, str]:
         "VAGRANT_DEFAULT_PROVIDER": "libvirt",
         "VAGRANT_CHECKPOINT_DISABLE": "1",
     }
-
-
-@contextmanager
-def stage(name: str) -> Iterator[None]:
-    """Show that a stage begins, and how long it took."""
-    print(f"\n== {name}", flush=True)
-    begin = time.monotonic()
-    yield
-    print(f"== {name}: {time.monotonic() - begin:.0f} s", flush=True)
 
 
 def vagrant(*arguments: str, must: bool = True) -> tuple[int, str]:
