@@ -148,7 +148,7 @@ def inside() -> int:
         guest(f"mv {LESSONS} /root/kept && touch {LESSONS} && systemctl stop jupyterlab")
         status, said = vagrant("provision", must=False)
         check("the provision ends with what JupyterLab said", status != 0 and "there is a file in the way" in said)
-        guest(f"rm {LESSONS} && mv /root/kept {LESSONS} && systemctl start jupyterlab")
+        guest(f"systemctl stop jupyterlab && rm {LESSONS} && mv /root/kept {LESSONS} && systemctl start jupyterlab")
         check("and with nothing in its way it is there", *answers(address, 200))
 
     with stage("a provision where no lab can run"):
