@@ -51,8 +51,8 @@ class Checkup:
 
     @property
     def answer(self) -> str:
-        """The status in words."""
-        return ANSWERS[self.status] + (f" (This is {self.place}.)" if self.place else "")
+        """The status in words, and where something is not well, the place."""
+        return ANSWERS[self.status] + (f" (This is {self.place}.)" if self.place and self.status else "")
 
     def json(self) -> str:
         """`able`, `status`, `place`, and the fields of each `Finding`."""

@@ -335,6 +335,7 @@ def test_a_container_is_named():
     found = Checkup((REFUSED,), "Docker")
     assert str(found).splitlines()[0] == "No: this machine can not run a lab yet. (This is Docker.)"
     assert "(This is Docker.)" in found._repr_html_()
+    assert "Docker" not in str(Checkup((WELL,), "Docker"))
 
 
 def test_the_text_says_what_why_and_what_to_do():
