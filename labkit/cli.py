@@ -10,6 +10,7 @@ from typing import NoReturn
 
 from . import lessons, serving
 
+FIRST = "00-start-here.ipynb"
 COPY = Path("~/mount-namespace-lessons")  # at home, so that a learner finds the same work again from anywhere
 
 
@@ -46,7 +47,7 @@ def start(directory: Path, ip: str, port: int | None, browser: bool) -> NoReturn
         sys.exit(f"labkit start: {directory} leads nowhere ({error}): labkit start DIR names another directory")
     except OSError as error:
         sys.exit(f"labkit start: the lessons could not be copied to {directory}: {_reason(error)}")
-    print(news, "JupyterLab comes; Ctrl-C twice ends it.", sep="\n", flush=True)
+    print(news, f"JupyterLab comes: begin with {FIRST}. Ctrl-C twice ends it.", sep="\n", flush=True)
     if browser and not serving.has_browser():
         print("No browser can be opened here: open the address below in one of yours.", flush=True)
         browser = False
@@ -60,8 +61,8 @@ def _reason(error: OSError) -> str:
             advice = "choose a directory that you may write to: labkit start DIR"
         case errno.ENOSPC | errno.EDQUOT:
             advice = "make room (`df -h` shows where there is none) and start again; what was there is unharmed"
-        case errno.ENOTDIR | errno.EEXIST:
-            advice = "there is a file in the way; choose another directory: labkit start DIR"
+        case errno.ENOTDIR | errno.EEXIST | errno.EISDIR:
+            advice = "there is something else of that name in the way; choose another directory: labkit start DIR"
         case _:
             advice = "choose another directory: labkit start DIR"
     where = f" ({error.filename})" if error.filename else ""
@@ -74,12 +75,14 @@ def verify(paths: Sequence[Path]) -> int:
 
     kit = lessons.source()
     chosen = [path.resolve() for path in paths] or sorted(kit.glob("*.ipynb"))
+    if wrong := [path for path in chosen if path.suffix != ".ipynb" or not path.is_file()]:
+        sys.exit(f"labkit verify: no notebook (.ipynb) is at {', '.join(map(str, wrong))}")
     return pytest.main(
         [
             "--nbval",
             "--nbval-current-env",
             f"--nbval-sanitize-with={kit / 'sanitize.cfg'}",
-            f"--rootdir={kit}",
+            f"--rootdir={os.path.commonpath([path.parent for path in chosen])}",
             f"--config-file={os.devnull}",  # the same run everywhere, whatever project it is called in
             "--override-ini=addopts=",
             "-pno:cacheprovider",  # the package's directory may be read-only

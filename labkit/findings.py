@@ -85,7 +85,7 @@ def _details(finding: Finding) -> dict[str, str]:
 
 
 def _text(finding: Finding) -> str:
-    lines = [f"  {SHORT[finding.ok]:<4} {finding.what}"]
+    lines = [f"  {SHORT[finding.ok]:<4} {finding.what}{' (not tried)' if finding.ok is None else ''}"]
     for name, detail in _details(finding).items():
         lines.append(f"         {name}: " + detail.replace("\n", "\n             "))
     return "\n".join(lines)

@@ -1,15 +1,21 @@
-"""The lessons that come with the kit, and the copy of them that a learner works in."""
+"""The lessons that come with the kit, and the copy of them that a learner works in.
+
+The kit's are stored with what they print, to be read and verified. A copy comes without: it would give the answer below
+each question. Two notebooks count as the same where their cells do: what cells print, and what JupyterLab notes of a
+notebook as soon as it is opened, is no change of a learner's.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
-RECORD = ".lessons.json"  # in the copy: the digest of each lesson as it was copied
+RECORD = ".lessons.json"  # in the copy: the digest of each lesson's cells as they were copied
 
 
 @dataclass
@@ -49,9 +55,9 @@ def source() -> Path:
 
 
 def bring(directory: Path) -> News:
-    """Copy to `directory` the lessons that it lacks, and renew those that are as they were copied.
+    """Copy to `directory` the lessons that it lacks, and renew those whose cells are as they were copied.
 
-    What a learner changed is never written over, and a file is there whole or not at all. Errors: OSError.
+    What a learner wrote is never written over, and a file is there whole or not at all. Errors: OSError.
     """
     directory.mkdir(parents=True, exist_ok=True)
     news = News(directory.resolve())
@@ -60,18 +66,17 @@ def bring(directory: Path) -> News:
     record = _recorded(directory)
     kit = sorted(source().glob("*.ipynb"))
     for lesson in kit:
-        name, ours = lesson.name, lesson.read_bytes()
-        path = directory / name
-        theirs = _content(path)
-        if theirs not in (None, ours) and (path.is_symlink() or _digest(theirs) != record.get(name)):
-            if record.get(name) != _digest(ours):
+        name, path, content = lesson.name, directory / lesson.name, lesson.read_bytes()
+        ours, theirs = _digest(content), _digest(_content(path))
+        if theirs not in ("", ours) and (path.is_symlink() or theirs != record.get(name)):
+            if record.get(name) != ours:
                 news.kept.append(name)
             continue
         if theirs != ours:
-            _write(path, ours)
-            (news.added if theirs is None else news.renewed).append(name)
-        if record.get(name) != _digest(ours):
-            record[name] = _digest(ours)  # at once: what comes of the next one, this one is known as the kit's
+            _write(path, _without_outputs(content))
+            (news.renewed if theirs else news.added).append(name)
+        if record.get(name) != ours:
+            record[name] = ours  # at once: what comes of the next one, this one is known as the kit's
             _write(directory / RECORD, json.dumps(record, indent=1).encode())
     news.first = len(news.added) == len(kit)
     return news
@@ -93,8 +98,23 @@ def _content(path: Path) -> bytes | None:
         return None
 
 
-def _digest(content: bytes) -> str:
+def _digest(content: bytes | None) -> str:
+    """Of the cells, or of all that is in a file that is no notebook; "" where there is none."""
+    if content is None:
+        return ""
+    with suppress(ValueError, KeyError, TypeError):
+        written = [(cell["cell_type"], "".join(cell["source"])) for cell in json.loads(content)["cells"]]
+        content = json.dumps(written).encode()
     return hashlib.sha256(content).hexdigest()
+
+
+def _without_outputs(content: bytes) -> bytes:
+    """As JupyterLab writes a notebook that was never run."""
+    notebook = json.loads(content)
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            cell.update(execution_count=None, outputs=[])
+    return (json.dumps(notebook, indent=1, ensure_ascii=False) + "\n").encode()
 
 
 def _write(path: Path, content: bytes) -> None:

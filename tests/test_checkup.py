@@ -351,7 +351,7 @@ def test_the_text_says_what_why_and_what_to_do():
         "         why: because",
         "         what to do: do that",
         "         lasts over a reboot: yes",
-        "  -    four",
+        "  -    four (not tried)",
     ]
 
 

@@ -135,6 +135,13 @@ def test_other_addresses_that_jupyter_knows(ip):
     assert serving.port_obstacle(ip, None) is None
 
 
+@pytest.mark.parametrize("name", ["gone.ipynb", "notes.txt"])
+def test_verify_says_what_is_no_notebook(tmp_path, name):
+    (tmp_path / "notes.txt").touch()
+    run = subprocess.run([*CLI, "verify", tmp_path / name], capture_output=True, text=True)
+    assert (run.returncode, run.stderr) == (1, f"labkit verify: no notebook (.ipynb) is at {tmp_path / name}\n")
+
+
 def test_a_home_that_is_nowhere():
     assert "leads nowhere" in refused("~nobody-of-that-name/lessons")
 
@@ -154,7 +161,7 @@ def test_a_low_port_is_for_root():
 def test_a_file_in_the_way(tmp_path):
     (tmp_path / "file").write_text("a learner's")
     said = refused(tmp_path / "file")
-    assert "there is a file in the way" in said
+    assert "something else of that name in the way" in said
     assert (tmp_path / "file").read_text() == "a learner's"
 
 
@@ -171,8 +178,8 @@ def test_a_directory_that_may_not_be_written(tmp_path):
 
 
 def test_a_disk_that_is_full(tmp_path):
-    """A tmpfs of 200 KiB, in a namespace of its own: the first lessons fit, what does not fit is not there in part."""
-    script = 'mount -t tmpfs -o size=200k tmpfs "$0" && "$@" start "$0/mine"; status=$?; ls -A "$0/mine"; exit $status'
+    """A tmpfs of 64 KiB, in a namespace of its own: the first lessons fit, what does not fit is not there in part."""
+    script = 'mount -t tmpfs -o size=64k tmpfs "$0" && "$@" start "$0/mine"; status=$?; ls -A "$0/mine"; exit $status'
     run = subprocess.run([*IN_A_NAMESPACE, script, tmp_path, *CLI], capture_output=True, text=True)
     assert run.returncode == 1
     assert "No space left on device" in run.stderr
