@@ -110,9 +110,13 @@ class Book:
             sorted(names),
         )
 
-    def columns(self):
-        """The heads of the namespaces' columns."""
-        return self.page.locator(".labkit-screen th .labkit-label").all_text_contents()
+    def wait_for_columns(self, *labels):
+        """Until the table has just these namespaces: it comes after the terminals' heads."""
+        self.wait(
+            """labels => JSON.stringify([...document.querySelectorAll(".labkit-screen th .labkit-label")].map(
+                label => label.textContent)) === JSON.stringify(labels)""",
+            labels,
+        )
 
 
 class Pane:
